@@ -1,0 +1,1 @@
+"""Data sets: manifest, fetching, readers, synthetic domains, splits and patches."""
