@@ -6,6 +6,14 @@ from pathlib import Path
 import pytest
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """Small tensors: several threads only wait for each other, the more so on a busy machine."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def bundle() -> Path:
     """The offline data bundle, or a skip that says why."""

@@ -1,1 +1,1 @@
-
+"""Parameters, runs, records, tables, claims, figures and pages of the chapters."""

@@ -1,1 +1,1 @@
-
+"""Frozen descriptions of images and patches."""

@@ -1,1 +1,36 @@
+"""How well a prediction agrees with an annotation, for one image and over many.
 
+Arrays in, small frozen dataclasses out: no files, plots, globals or hidden seeds.
+"""
+
+from helpers.metrics.contingency import Contingency, contingency
+from helpers.metrics.evaluate import METRICS, ImageMetrics, evaluate
+from helpers.metrics.instance import AP_THRESHOLDS, InstanceScores, instance_scores
+from helpers.metrics.pixel import PixelScores, pixel_scores
+from helpers.metrics.statistics import (
+    Spread,
+    Summary,
+    aggregate,
+    bootstrap_interval,
+    paired_difference,
+    student_interval,
+)
+
+__all__ = [
+    "AP_THRESHOLDS",
+    "METRICS",
+    "Contingency",
+    "ImageMetrics",
+    "InstanceScores",
+    "PixelScores",
+    "Spread",
+    "Summary",
+    "aggregate",
+    "bootstrap_interval",
+    "contingency",
+    "evaluate",
+    "instance_scores",
+    "paired_difference",
+    "pixel_scores",
+    "student_interval",
+]

@@ -1,1 +1,1 @@
-
+"""Training loops, targets and augmentation."""

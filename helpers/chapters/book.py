@@ -1,0 +1,303 @@
+"""The book: from the runs of its chapters to pages, and from pages to HTML."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from helpers.chapters import pages
+from helpers.chapters.registry import CHAPTERS, NOTEBOOKS
+from helpers.chapters.runner import NOTEBOOK, RECORD, RESULTS, run_chapter, run_folder
+from helpers.data.bundle import load_bundle
+from helpers.data.manifest import load_manifest
+from helpers.errors import DataError, ParameterError, UserError
+from helpers.paths import PROJECT, bundle_dir
+
+BOOK = PROJECT / "book"
+LOG_LINES = 25
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is known of a chapter's run.
+
+    Attributes:
+        folder: of the run, with ``executed.ipynb`` and ``record.json``; ``None`` if never run.
+        error: why the run that was asked for did not succeed; empty if it did.
+    """
+
+    folder: Path | None
+    error: str = ""
+
+    @property
+    def record(self) -> dict[str, Any] | None:
+        """The run's record; ``None`` if there is none."""
+        path = self.folder / RECORD if self.folder else None
+        return _read_json(path) if path and path.is_file() else None
+
+
+def make_book(profile: str) -> int:
+    """Run every chapter as far as needed, publish, build, and say where to open the book.
+
+    Returns:
+        Exit status: 0, or 1 if a chapter failed (the book is built all the same and says so).
+
+    Raises:
+        ParameterError: before any run, if a chapter has no such profile.
+        UserError: the pages do not build without warnings.
+    """
+    for chapter in CHAPTERS.values():
+        chapter.parameters(profile)
+    outcomes = {name: _run(name, profile) for name in CHAPTERS}
+    publish(outcomes)
+    index = build()
+    print(f"\nThe book is built. Open {index.as_uri()}")
+    failed = [name for name, outcome in outcomes.items() if outcome.error]
+    if failed:
+        print(f"Without results, because their runs failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _run(name: str, profile: str) -> Outcome:
+    print(f"{name} ({profile}) ...", flush=True)
+    try:
+        run = run_chapter(name, profile)
+    except ParameterError:
+        raise
+    except UserError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        folder = run_folder(name, profile, {})
+        return Outcome(folder if (folder / RECORD).is_file() else None, str(error))
+    state = "unchanged, reused" if run.reused else f"done in {run.record.duration_s:.0f} s"
+    print(f"{name} ({profile}): {state}", flush=True)
+    return Outcome(run.folder)
+
+
+# -------------------------------------------------------------------------- publishing
+
+
+def publish(outcomes: Mapping[str, Outcome], book: Path = BOOK) -> list[Path]:
+    """Write the pages that come from runs and records into ``book/chapters``.
+
+    A chapter whose run succeeded becomes its executed notebook; any other becomes a page that says
+    what happened. Pages of chapters that are no longer there are removed. A file whose content
+    would not change is not touched, so that a build that follows is quick.
+
+    Args:
+        outcomes: by chapter.
+        book: folder of the book's sources.
+
+    Returns:
+        The files that were written or removed.
+
+    Raises:
+        DataError: a run claims success but its notebook or record is damaged.
+    """
+    wanted: dict[str, bytes] = {}
+    for name, outcome in outcomes.items():
+        wanted |= _chapter_files(name, outcome)
+    records = {name: _shown_record(outcome) for name, outcome in outcomes.items()}
+    bundle = bundle_dir()
+    data = pages.data_page(load_manifest(), load_bundle(bundle) if bundle else None)
+    wanted["status.md"] = pages.status_page(records, _recorded(book)).encode()
+    wanted["data.md"] = data.encode()
+    return _synchronise(book / "chapters", wanted)
+
+
+def _chapter_files(name: str, outcome: Outcome) -> dict[str, bytes]:
+    """Content by file name of what a chapter contributes."""
+    record = outcome.record
+    if outcome.error or record is None or record.get("status") != "ok":
+        failed = _shown_record(outcome)
+        page = pages.failed_page(name, _title(name, record), failed, outcome.error)
+        return {f"{name}.md": page.encode()}
+    downloads = {
+        f"{name}-{file}": (outcome.folder / file).read_bytes()
+        for file in (RESULTS, RECORD)
+        if (outcome.folder / file).is_file()
+    }
+    notebook = _read_notebook(outcome.folder / NOTEBOOK)
+    _annotate(notebook, name, record, sorted(downloads))
+    return {f"{name}.ipynb": nbformat.writes(notebook).encode() + b"\n", **downloads}
+
+
+def _shown_record(outcome: Outcome) -> dict[str, Any] | None:
+    """The record for the status page: never that of an older success in place of a failure."""
+    record = outcome.record
+    if outcome.error and (record is None or record.get("status") == "ok"):
+        return {"status": "failed", "error": outcome.error}
+    return record
+
+
+def _read_notebook(path: Path) -> nbformat.NotebookNode:
+    try:
+        return nbformat.read(path, as_version=4)
+    except (OSError, ValueError, nbformat.ValidationError) as error:
+        raise DataError(
+            f"{path}: the executed notebook cannot be read ({error}). "
+            "Delete its folder and run the chapter again."
+        ) from error
+
+
+def _annotate(
+    notebook: nbformat.NotebookNode, name: str, record: dict[str, Any], downloads: list[str]
+) -> None:
+    """Put the links below the title, and the box that tells how the page was made at the end."""
+    links = pages.action_line(f"{name}.ipynb", colab_address(name))
+    first = notebook.cells[0] if notebook.cells else None
+    if first is None or first.cell_type != "markdown" or not first.source.startswith("# "):
+        raise DataError(
+            f"notebook of chapter '{name}': its first cell must be Markdown that begins with "
+            "'# ' and the title"
+        )
+    title, _, rest = first.source.partition("\n")
+    first.source = "\n\n".join(part for part in (title, links, rest.strip("\n")) if part)
+    box = nbformat.v4.new_markdown_cell(pages.made_box(record, downloads))
+    # A fixed id: the page must not change when nothing else has.
+    box["id"] = "how-this-page-was-made"
+    notebook.cells.append(box)
+
+
+def _title(name: str, record: dict[str, Any] | None) -> str:
+    if record and record.get("title"):
+        return str(record["title"])
+    if name in CHAPTERS:
+        return CHAPTERS[name].title
+    return name.replace("-", " ").capitalize()
+
+
+def _recorded(book: Path) -> list[dict[str, Any]]:
+    folder = book / "results" / "recorded"
+    return [_read_json(path) for path in sorted(folder.glob("*.json"))]
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path}: not a run record ({error}). Delete it and run the chapter again."
+        ) from error
+
+
+def _synchronise(folder: Path, wanted: Mapping[str, bytes]) -> list[Path]:
+    """Make ``folder`` hold exactly the wanted files; what is the same already is left alone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    changed = []
+    for path in folder.iterdir():
+        if path.is_file() and path.name not in wanted:
+            path.unlink()
+            changed.append(path)
+    for name, content in wanted.items():
+        path = folder / name
+        if not path.is_file() or path.read_bytes() != content:
+            temporary = path.with_name(f"{name}.part")
+            temporary.write_bytes(content)
+            temporary.replace(path)
+            changed.append(path)
+    return sorted(changed)
+
+
+# -------------------------------------------------------------------------- where it lives
+
+
+def repository() -> str | None:
+    """``OWNER/NAME`` on GitHub; ``None`` if the project has no known home there.
+
+    ``$BOOK_REPOSITORY`` comes first, then ``$GITHUB_REPOSITORY``, then the remote ``origin``.
+
+    Raises:
+        ParameterError: ``BOOK_REPOSITORY`` is not of the form OWNER/NAME.
+    """
+    chosen = os.environ.get("BOOK_REPOSITORY")
+    if chosen:
+        if not re.fullmatch(r"[\w.-]+/[\w.-]+", chosen):
+            raise ParameterError(f"BOOK_REPOSITORY={chosen!r}: expected OWNER/NAME")
+        return chosen
+    return os.environ.get("GITHUB_REPOSITORY") or _repository_of_origin()
+
+
+def _repository_of_origin() -> str | None:
+    command = ["git", "-C", str(PROJECT), "remote", "get-url", "origin"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        # No git, no checkout or no remote: then there is nothing to link to.
+        return None
+    return parse_github(done.stdout.strip())
+
+
+def parse_github(url: str) -> str | None:
+    """``OWNER/NAME`` from the address of a GitHub remote; ``None`` for any other address."""
+    pattern = (
+        r"(?:https?://(?:[^@/]+@)?|ssh://git@|git@)github\.com[:/]([\w.-]+)/([\w.-]+?)(?:\.git)?/?"
+    )
+    found = re.fullmatch(pattern, url)
+    return f"{found[1]}/{found[2]}" if found else None
+
+
+def colab_address(chapter: str) -> str | None:
+    """Where Colab opens a chapter's canonical notebook; ``None`` if no repository is known."""
+    home = repository()
+    folder = NOTEBOOKS.relative_to(PROJECT).as_posix()
+    if home is None:
+        return None
+    return f"https://colab.research.google.com/github/{home}/blob/main/{folder}/{chapter}.ipynb"
+
+
+# -------------------------------------------------------------------------- building
+
+
+def build(strict: bool = True, book: Path = BOOK, output: Path | None = None) -> Path:
+    """Build the book with Jupyter Book.
+
+    Args:
+        strict: treat warnings and unresolved references as errors.
+        book: folder of the sources.
+        output: where ``_build`` is put; default: into ``book``.
+
+    Returns:
+        The start page.
+
+    Raises:
+        UserError: the build failed; the message holds the end of its log and where the rest is.
+    """
+    target = (output or book) / "_build"
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build"]
+    command += [str(book), "--path-output", str(target.parent), "--keep-going"]
+    command += ["-W", "-n"] if strict else []
+    # Warnings of Python itself (deprecations in Jupyter Book's stack) are no faults of the book.
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+    )
+    target.mkdir(parents=True, exist_ok=True)
+    log, text = target / "build.log", re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
+    log.write_text(text, encoding="utf-8")
+    index = target / "html" / "index.html"
+    if done.returncode or not index.is_file():
+        # Sphinx reports the warnings of a page only when it reads it: with what it has stored
+        # gone, the next build cannot pass by not looking again.
+        shutil.rmtree(target / ".doctrees", ignore_errors=True)
+        raise UserError(f"the book does not build:\n{_explain(text)}\nWhole log: {log}")
+    return index
+
+
+def _explain(log: str) -> str:
+    """The warnings and errors of a build; the end of its log if it names none."""
+    lines = log.splitlines()
+    faults = [line for line in lines if re.search(r"\b(WARNING|ERROR|CRITICAL)\b", line)]
+    return "\n".join((faults or lines)[-LOG_LINES:])

@@ -1,0 +1,113 @@
+"""Figures that can be read: text for those who cannot see, a caption, numbers one click away."""
+
+import base64
+import html
+import io
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+
+# Okabe and Ito's palette: distinguishable with any common colour vision.
+COLOURS = {
+    "blue": "#0072B2",
+    "orange": "#D55E00",
+    "green": "#009E73",
+    "purple": "#CC79A7",
+    "sky": "#56B4E9",
+    "amber": "#E69F00",
+    "black": "#222222",
+    "grey": "#7F7F7F",
+}
+STYLE = {
+    "figure.dpi": 110,
+    "savefig.dpi": 160,
+    "figure.facecolor": "white",
+    "axes.facecolor": "white",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#E6E6E6",
+    "grid.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 5,
+}
+
+
+def use_style() -> None:
+    """Set the book's look for all figures that follow."""
+    plt.rcParams.update(STYLE)
+
+
+class Shown:
+    """A figure as a notebook output: picture, caption and a link to its numbers, in one piece.
+
+    Everything is inside the HTML, so the same output stands in JupyterLab, in the built book and
+    in a saved notebook, without a network and without files beside it.
+    """
+
+    def __init__(self, figure: Figure, alt: str, caption: str, data: pd.DataFrame | None) -> None:
+        self._png = _png(figure)
+        self._alt, self._caption, self._data = alt, caption, data
+
+    def _repr_html_(self) -> str:
+        picture = base64.b64encode(self._png).decode()
+        return (
+            '<figure class="book-figure">'
+            f'<img src="data:image/png;base64,{picture}" alt="{html.escape(self._alt)}">'
+            f"<figcaption>{html.escape(self._caption)}{self._link()}</figcaption></figure>"
+        )
+
+    def _link(self) -> str:
+        if self._data is None:
+            return ""
+        numbers = base64.b64encode(self._data.to_csv(index=False).encode()).decode()
+        return (
+            f' <a class="book-csv" download="figure.csv" href="data:text/csv;base64,{numbers}">'
+            "Numbers as CSV</a>"
+        )
+
+
+def show(figure: Figure, alt: str, caption: str, data: pd.DataFrame | None = None) -> Shown:
+    """Turn a matplotlib figure into the notebook's output and close it.
+
+    Args:
+        alt: what a person who cannot see the figure should know.
+        caption: what is shown, with profile and data.
+        data: the numbers in the figure; ``None`` only for pictures of images.
+    """
+    shown = Shown(figure, alt, caption, data)
+    plt.close(figure)
+    return shown
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", bbox_inches="tight")
+    return buffer.getvalue()
+
+
+class ShownTable:
+    """A data frame as plain HTML that the book's style sheet can lay out."""
+
+    def __init__(self, table: pd.DataFrame, caption: str) -> None:
+        self._table, self._caption = table, caption
+
+    def _repr_html_(self) -> str:
+        body = self._table.to_html(index=False, border=0, classes="book-table", na_rep="–")
+        numbers = base64.b64encode(self._table.to_csv(index=False).encode()).decode()
+        return (
+            f'<div class="book-table-box">{body}</div><p class="book-caption">'
+            f"{html.escape(self._caption)} "
+            f'<a class="book-csv" download="table.csv" href="data:text/csv;base64,{numbers}">'
+            "Numbers as CSV</a></p>"
+        )
+
+
+def show_table(table: pd.DataFrame, caption: str) -> ShownTable:
+    """Turn a data frame into the notebook's output."""
+    return ShownTable(table, caption)

@@ -1,0 +1,70 @@
+"""The chapters that exist."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from helpers.chapters.parameters import ChapterParameters, load_profile
+from helpers.errors import ParameterError
+from helpers.paths import PROJECT
+
+NOTEBOOKS = PROJECT / "notebooks"
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One chapter: a notebook, a parameter schema, profiles.
+
+    Attributes:
+        name: of the notebook, hyphenated.
+        title: as it stands in the book.
+        paper: arXiv number of the paper it rebuilds.
+        module: of the chapter; its class ``Parameters`` is the schema.
+    """
+
+    name: str
+    title: str
+    paper: str
+    module: str
+
+    @property
+    def notebook(self) -> Path:
+        """The canonical notebook, without outputs."""
+        return NOTEBOOKS / f"{self.name}.ipynb"
+
+    @property
+    def schema(self) -> type[ChapterParameters]:
+        """The chapter's parameter schema (imported when asked for)."""
+        return import_module(self.module).Parameters
+
+    def parameters(self, profile: str, overrides: dict | None = None) -> ChapterParameters:
+        """Validated parameters of a profile with overrides.
+
+        Raises:
+            ParameterError: unknown profile or parameter, wrong type, out of range.
+        """
+        return self.schema.check({**load_profile(self.name, profile), **(overrides or {})})
+
+
+CHAPTERS = {
+    chapter.name: chapter
+    for chapter in [
+        Chapter(
+            "redundancy",
+            "How much data is enough?",
+            "2511.04803",
+            "helpers.chapters.redundancy",
+        ),
+    ]
+}
+
+
+def find_chapter(name: str) -> Chapter:
+    """The chapter of that name.
+
+    Raises:
+        ParameterError: there is none; the message lists those there are.
+    """
+    if name not in CHAPTERS:
+        raise ParameterError(f"chapter '{name}': unknown. Chapters: {', '.join(CHAPTERS)}")
+    return CHAPTERS[name]

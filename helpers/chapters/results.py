@@ -1,0 +1,81 @@
+"""Results tables: tidy, one row per number, the same columns everywhere."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from helpers.errors import DataError
+from helpers.files import write_text
+from helpers.paths import PROJECT
+
+COLUMNS = [
+    "chapter",
+    "table",
+    "source",
+    "profile",
+    "dataset_train",
+    "dataset_test",
+    "method",
+    "rate",
+    "seed",
+    "metric",
+    "value",
+    "std",
+    "n",
+    "note",
+]
+SOURCES = ("published", "recorded", "this run")
+FOLDER = PROJECT / "book" / "results"
+
+
+def tidy(rows: list[dict]) -> pd.DataFrame:
+    """Rows as a table with exactly the columns of :data:`COLUMNS`; what a row lacks is empty."""
+    table = pd.DataFrame(rows)
+    unknown = sorted(set(table.columns) - set(COLUMNS))
+    if unknown:
+        raise DataError(f"results table: unknown column(s) {', '.join(unknown)}")
+    return table.reindex(columns=COLUMNS)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A results table from CSV.
+
+    Raises:
+        DataError: the columns are not those of :data:`COLUMNS`.
+    """
+    table = pd.read_csv(path, dtype={"table": str, "method": str, "note": str, "seed": "Int64"})
+    if list(table.columns) != COLUMNS:
+        raise DataError(f"{path}: columns are {list(table.columns)}; expected {COLUMNS}")
+    return table
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a results table as CSV, whole or not at all."""
+    write_text(path, table.to_csv(index=False, float_format="%.5g", lineterminator="\n"))
+
+
+def published(chapter: str) -> pd.DataFrame:
+    """All published numbers that belong to a chapter."""
+    return _gather(sorted((FOLDER / "published").glob("*.csv")), chapter)
+
+
+def recorded(chapter: str) -> pd.DataFrame:
+    """All numbers of our own recorded runs of a chapter; empty if none was recorded yet."""
+    table = _gather(sorted((FOLDER / "recorded").glob(f"{chapter}-*.csv")), chapter)
+    return table.assign(source="recorded")
+
+
+def recorded_files(chapter: str) -> list[Path]:
+    """Every file under ``book/results`` that a chapter may read; part of its fingerprint."""
+    return sorted(
+        [*(FOLDER / "published").glob("*.csv"), *(FOLDER / "recorded").glob(f"{chapter}-*")]
+    )
+
+
+def _gather(paths: list[Path], chapter: str) -> pd.DataFrame:
+    tables = [read_table(path) for path in paths]
+    tables = [table[table["chapter"] == chapter] for table in tables]
+    tables = [table for table in tables if len(table)]
+    if not tables:
+        return tidy([])
+    return pd.concat(tables, ignore_index=True)

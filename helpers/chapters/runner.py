@@ -1,0 +1,198 @@
+"""Running a chapter: validate, look whether it is done already, execute, record."""
+
+import os
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from helpers import fingerprints
+from helpers.chapters import outputs, results
+from helpers.chapters.parameters import ChapterParameters
+from helpers.chapters.records import (
+    RunRecord,
+    describe_environment,
+    list_files,
+    read_record,
+    write_record,
+)
+from helpers.chapters.registry import Chapter, find_chapter
+from helpers.errors import UserError
+from helpers.paths import PROJECT, runs_dir
+
+LOCK = PROJECT / "requirements.lock"
+NOTEBOOK, RECORD, RESULTS = "executed.ipynb", "record.json", "results.csv"
+
+
+@dataclass(frozen=True)
+class ChapterRun:
+    """A finished (or failed) run of a chapter.
+
+    Attributes:
+        folder: holds ``executed.ipynb``, ``results.csv`` and ``record.json``.
+        reused: whether nothing had to be computed.
+    """
+
+    folder: Path
+    record: RunRecord
+    reused: bool
+
+
+def run_folder(chapter: str, profile: str, overrides: dict[str, Any]) -> Path:
+    """Where the run of a chapter lies; one with overrides does not take a profile's place."""
+    suffix = f"-{fingerprints.of_json(overrides)[:8]}" if overrides else ""
+    return runs_dir() / "chapters" / chapter / f"{profile}{suffix}"
+
+
+def run_chapter(
+    name: str, profile: str, overrides: dict[str, Any] | None = None, force: bool = False
+) -> ChapterRun:
+    """Execute a chapter's notebook, or reuse the run whose inputs are all unchanged.
+
+    Args:
+        overrides: parameters that differ from the profile.
+        force: execute even if nothing changed (trials that exist are still reused).
+
+    Raises:
+        ParameterError: before anything starts, for unknown or ill-typed parameters.
+        UserError: the notebook failed; the failed run is on disk with its record.
+    """
+    chapter = find_chapter(name)
+    overrides = overrides or {}
+    parameters = chapter.parameters(profile, overrides)
+    folder = run_folder(name, profile, overrides)
+    record = _new_record(chapter, parameters)
+    previous = read_record(folder / RECORD)
+    if previous and previous.status == "ok" and previous.key == record.key and not force:
+        return ChapterRun(folder, previous, reused=True)
+    return _execute(chapter, parameters, record, folder)
+
+
+def _new_record(chapter: Chapter, parameters: ChapterParameters) -> RunRecord:
+    notebook = fingerprint_notebook(chapter.notebook)
+    code = fingerprints.of_code(imported_by(chapter.notebook))
+    values = parameters.model_dump()
+    inputs = {
+        "notebook": notebook,
+        "code": code,
+        "parameters": values,
+        "lock": fingerprints.of_file(LOCK),
+        "data": _data_fingerprint(values),
+        "results": [fingerprints.of_file(path) for path in results.recorded_files(chapter.name)],
+    }
+    return RunRecord(
+        chapter=chapter.name,
+        title=chapter.title,
+        profile=parameters.profile,
+        parameters=values,
+        seeds=list(values.get("seeds", [])),
+        key=fingerprints.of_json(inputs),
+        code_fingerprint=code,
+        notebook_fingerprint=notebook,
+        threads=int(values.get("threads", 1)),
+    )
+
+
+def fingerprint_notebook(path: Path) -> str:
+    """sha256 of a notebook's cells: kinds, sources and tags, not outputs."""
+    notebook = nbformat.read(path, as_version=4)
+    cells = [[c.cell_type, c.source, c.metadata.get("tags", [])] for c in notebook.cells]
+    return fingerprints.of_json(cells)
+
+
+def imported_by(path: Path) -> list[str]:
+    """Modules of this package that a notebook's code cells import."""
+    notebook = nbformat.read(path, as_version=4)
+    source = "\n".join(
+        line
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+        for line in cell.source.splitlines()
+        if not line.lstrip().startswith(("%", "!"))
+    )
+    return sorted(n for n in fingerprints.imports_of_source(source) if n.startswith("helpers"))
+
+
+def _data_fingerprint(parameters: dict[str, Any]) -> str | None:
+    """Fingerprint of the data a run reads; generated data are covered by parameters and code."""
+    from helpers.data.datasets import fingerprint_dataset
+
+    return fingerprint_dataset(parameters["dataset"]) if "dataset" in parameters else None
+
+
+def _execute(
+    chapter: Chapter, parameters: ChapterParameters, record: RunRecord, folder: Path
+) -> ChapterRun:
+    """Run papermill into a new folder, then put it in the place of the old one."""
+    work = folder.with_name(f"{folder.name}.{os.getpid()}.part")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    describe_environment(record, str(record.parameters.get("device", "cpu")))
+    begin = time.perf_counter()
+    _papermill(chapter, parameters, record, work)
+    record.duration_s = round(time.perf_counter() - begin, 1)
+    record.data = outputs.read_data(work)
+    record.files = list_files(work, [p.name for p in work.iterdir()])
+    write_record(record, work / RECORD)
+    _swap(work, folder)
+    if record.status != "ok":
+        raise UserError(
+            f"chapter '{chapter.name}' failed: {record.error}\n"
+            f"The notebook up to the failure: {folder / NOTEBOOK}"
+        )
+    return ChapterRun(folder, record, reused=False)
+
+
+def _papermill(
+    chapter: Chapter, parameters: ChapterParameters, record: RunRecord, work: Path
+) -> None:
+    """Execute the notebook; a failing cell is written into the record, not raised."""
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    os.environ[outputs.VARIABLE] = str(work)
+    try:
+        papermill.execute_notebook(
+            str(chapter.notebook),
+            str(work / NOTEBOOK),
+            parameters=parameters.model_dump(),
+            kernel_name="python3",
+            cwd=str(chapter.notebook.parent),
+            progress_bar=False,
+            log_output=False,
+            stderr_file=sys.stderr,
+        )
+    except PapermillExecutionError as error:
+        record.status, record.error = "failed", f"{error.ename}: {error.evalue}"
+    finally:
+        del os.environ[outputs.VARIABLE]
+
+
+def _swap(work: Path, folder: Path) -> None:
+    """Put a finished folder in the place of an older one; of two runners the later one stays."""
+    from filelock import FileLock
+
+    with FileLock(f"{folder}.lock"):
+        old = folder.with_name(f"{folder.name}.{os.getpid()}.old")
+        if folder.exists():
+            folder.rename(old)
+        work.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def record_run(run: ChapterRun) -> list[Path]:
+    """Copy the numbers and the record of a run into the book as recorded results.
+
+    Returns:
+        The files written: ``book/results/recorded/CHAPTER-PROFILE.csv`` and ``.json``.
+    """
+    target = results.FOLDER / "recorded"
+    stem = f"{run.record.chapter}-{run.folder.name}"
+    table = results.read_table(run.folder / RESULTS).assign(source="recorded")
+    results.write_table(table, target / f"{stem}.csv")
+    write_record(run.record, target / f"{stem}.json")
+    return [target / f"{stem}.csv", target / f"{stem}.json"]

@@ -1,0 +1,158 @@
+"""The command line: ``python -m helpers doctor | data | run | params | book``."""
+
+import argparse
+import json
+import sys
+
+from helpers.errors import UserError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit status (2: something the user can mend)."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options) or 0
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m helpers", description=__doc__)
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_doctor(commands)
+    _add_data(commands)
+    _add_run(commands)
+    _add_params(commands)
+    _add_book(commands)
+    return parser
+
+
+def _add_doctor(commands: argparse._SubParsersAction) -> None:
+    doctor = commands.add_parser("doctor", help="check Python, packages, device, memory, data")
+    doctor.set_defaults(command=_doctor)
+
+
+def _add_data(commands: argparse._SubParsersAction) -> None:
+    data = commands.add_parser("data", help="list, fetch or check data sets and weights")
+    actions = data.add_subparsers(required=True, metavar="list|fetch|check")
+    listing = actions.add_parser("list", help="what the manifest holds and what is here")
+    listing.set_defaults(command=_data_list)
+    fetch = actions.add_parser("fetch", help="get data sets or weights by name")
+    fetch.add_argument("names", nargs="+", metavar="NAME")
+    fetch.add_argument(
+        "--accept-licence",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="accept the licence of this data set (repeat for several)",
+    )
+    fetch.set_defaults(command=_data_fetch)
+    check = actions.add_parser("check", help="read every image and print what is there")
+    check.add_argument("names", nargs="*", metavar="NAME", help="default: all that have a reader")
+    check.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    check.set_defaults(command=_data_check)
+
+
+def _add_chapter_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("chapter", metavar="CHAPTER")
+    parser.add_argument("--profile", default="laptop", help="smoke, laptop, real, gpu or paper")
+    parser.add_argument(
+        "-p",
+        "--parameter",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="set a parameter; values are YAML, for instance -p rates=[0.1,1.0]",
+    )
+
+
+def _add_run(commands: argparse._SubParsersAction) -> None:
+    run = commands.add_parser("run", help="run a chapter with a profile")
+    _add_chapter_options(run)
+    run.add_argument("--force", action="store_true", help="run even if nothing has changed")
+    run.add_argument(
+        "--record", action="store_true", help="keep numbers and record in book/results/recorded"
+    )
+    run.set_defaults(command=_run)
+
+
+def _add_params(commands: argparse._SubParsersAction) -> None:
+    params = commands.add_parser("params", help="print a chapter's parameters for papermill")
+    _add_chapter_options(params)
+    params.add_argument("--describe", action="store_true", help="what each parameter means")
+    params.set_defaults(command=_params)
+
+
+def _add_book(commands: argparse._SubParsersAction) -> None:
+    book = commands.add_parser("book", help="run all chapters as needed and build the book")
+    book.add_argument("--profile", default="laptop")
+    book.set_defaults(command=_book)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from helpers.doctor import examine, format_findings
+
+    findings = examine()
+    print(format_findings(findings))
+    return 0 if all(finding.ok for finding in findings) else 1
+
+
+def _data_list(options: argparse.Namespace) -> None:
+    from helpers.data.fetch import list_entries
+
+    print(list_entries())
+
+
+def _data_fetch(options: argparse.Namespace) -> None:
+    from helpers.data.fetch import locate
+
+    for name in options.names:
+        found = locate(name, accept_licences=frozenset(options.accept_licence))
+        share = "complete" if found.complete else f"a subset: {found.coverage}"
+        print(f"{name}: {found.root} ({found.source}, {share})")
+
+
+def _data_check(options: argparse.Namespace) -> int:
+    from helpers.data.check import check_all, format_table
+
+    reports = check_all(options.names)
+    if options.json:
+        print(json.dumps([report.as_dict() for report in reports], indent=1))
+    else:
+        print(format_table(reports))
+    return 1 if any(report.problems for report in reports) else 0
+
+
+def _run(options: argparse.Namespace) -> None:
+    from helpers.chapters.parameters import parse_overrides
+    from helpers.chapters.runner import record_run, run_chapter
+
+    overrides = parse_overrides(options.parameter)
+    run = run_chapter(options.chapter, options.profile, overrides, options.force)
+    state = "unchanged, reused" if run.reused else f"done in {run.record.duration_s:.0f} s"
+    print(f"{options.chapter} ({options.profile}): {state}\n{run.folder}")
+    if options.record:
+        for path in record_run(run):
+            print(f"recorded: {path}")
+
+
+def _params(options: argparse.Namespace) -> None:
+    import yaml
+
+    from helpers.chapters.parameters import describe_type, parse_overrides
+    from helpers.chapters.registry import find_chapter
+
+    chapter = find_chapter(options.chapter)
+    parameters = chapter.parameters(options.profile, parse_overrides(options.parameter))
+    if options.describe:
+        for name, field in chapter.schema.model_fields.items():
+            print(f"{name} ({describe_type(field.annotation)}): {field.description}")
+    else:
+        print(yaml.safe_dump(parameters.model_dump(), sort_keys=False), end="")
+
+
+def _book(options: argparse.Namespace) -> int:
+    from helpers.chapters.book import make_book
+
+    return make_book(options.profile)

@@ -1,0 +1,218 @@
+"""One door to every data set: fetched, bundled, one's own folder, or synthetic."""
+
+import hashlib
+import importlib.util
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from helpers.data.fetch import locate
+from helpers.data.manifest import load_manifest
+from helpers.data.readers import READERS, FolderReader, Item, Reader, Reading
+from helpers.data.readers.folder import GROUPS_FILE
+from helpers.data.sample import Sample
+from helpers.errors import DataError, ParameterError
+
+_GENERATOR = "helpers.data.synthetic"
+
+
+@dataclass(frozen=True)
+class SyntheticSpec:
+    """Which images a synthetic data set consists of; image i depends on seed, i and size alone.
+
+    Attributes:
+        n_images: at least 1.
+        seed: not negative.
+        size: height and width in pixels, at least :data:`helpers.data.synthetic.MIN_SIZE` each.
+    """
+
+    n_images: int = 24
+    seed: int = 0
+    size: tuple[int, int] = (256, 256)
+
+    def __post_init__(self) -> None:
+        if self.n_images < 1:
+            raise ParameterError(f"n_images={self.n_images}: expected at least 1")
+        if self.seed < 0:
+            raise ParameterError(f"seed={self.seed}: expected 0 or more")
+        if len(self.size) != 2 or min(self.size) < 1:
+            raise ParameterError(f"size={self.size}: expected height and width in pixels")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """An ordered set of annotated images, read one by one when asked for.
+
+    Attributes:
+        name: as it was asked for.
+        items: what there is, ordered by id; no pixels.
+        source: ``"bundle"``, ``"download"``, ``"manual"``, ``"synthetic"`` or ``"folder"``.
+        complete: false for a subset, or if nobody can tell; then results must say so.
+        coverage: in words, what of the data set is here.
+        fingerprint: 64 hexadecimal digits; another content has another fingerprint.
+        reader: reads the items.
+    """
+
+    name: str
+    items: tuple[Item, ...]
+    source: str
+    complete: bool
+    coverage: str
+    fingerprint: str
+    reader: Reader
+
+    def read(self, item: Item) -> Sample:
+        """Image and labels of one item.
+
+        Raises:
+            DataError: a file is unreadable, or image and labels do not fit each other.
+        """
+        return self.reader.read(item)
+
+    def load(self, item: Item) -> Reading:
+        """Like :meth:`read`, with the reader's account of what it had to decide."""
+        return self.reader.load(item)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Samples in the order of the items, each read when its turn comes."""
+        return map(self.read, self.items)
+
+
+def open_dataset(
+    name: str,
+    *,
+    accept_licences: frozenset[str] = frozenset(),
+    progress: bool = True,
+    synthetic: SyntheticSpec | None = None,
+) -> Dataset:
+    """Find (and if need be fetch) a data set and list its images.
+
+    Args:
+        name: a data set of the manifest that has a reader; ``"folder:PATH"`` for any folder of
+            images and label images (see :class:`helpers.data.readers.folder.FolderReader`);
+            ``"images:PATH"`` for the same where images may lack labels (they count as all 0).
+        accept_licences: names of the entries whose licence the user has read and accepted.
+        progress: show bars for what takes long.
+        synthetic: number, seed and size of the images of a ``synthetic-`` data set; its defaults
+            if ``None``.
+
+    Raises:
+        DataError: unknown name, no reader, files not available or damaged, or not in the layout
+            that the reader expects.
+        ParameterError: ``synthetic`` for a data set that is not generated, or images too small.
+    """
+    kind, _, path = name.partition(":")
+    is_synthetic = not path and load_manifest().entry(name).kind == "synthetic"
+    if synthetic is not None and not is_synthetic:
+        raise ParameterError(f"synthetic={synthetic}: data set {name!r} is not generated")
+    if is_synthetic:
+        return _generated(name, synthetic or SyntheticSpec())
+    if path:
+        return _own_folder(name, kind, Path(path).expanduser().resolve())
+    return _located(name, accept_licences, progress)
+
+
+def _located(name: str, accept_licences: frozenset[str], progress: bool) -> Dataset:
+    entry = load_manifest().entry(name)
+    if entry.reader is None:
+        readable = [one.name for one in load_manifest().entries.values() if one.reader]
+        raise DataError(
+            f"data set {name!r} has no reader, so its files cannot be opened as annotated images. "
+            f"Data sets that have one: {', '.join(readable)}."
+        )
+    found = locate(name, accept_licences=accept_licences, progress=progress)
+    reader = READERS[entry.reader]
+    return Dataset(
+        name=name,
+        items=tuple(reader.items(found.root)),
+        source=found.source,
+        complete=found.complete,
+        coverage=found.coverage,
+        fingerprint=found.fingerprint,
+        reader=reader,
+    )
+
+
+def _own_folder(name: str, kind: str, root: Path) -> Dataset:
+    readers = {"folder": FolderReader(), "images": FolderReader(labels="optional")}
+    if kind not in readers:
+        raise DataError(
+            f"data set {name!r}: {kind!r} is not a kind of folder. Expected folder:PATH (images "
+            "with labels) or images:PATH (labels may be missing)."
+        )
+    items = tuple(readers[kind].items(root))
+    used = {path for item in items for path in (item.image, item.labels) if path}
+    used |= {path for path in [root / GROUPS_FILE] if path.is_file()}
+    return Dataset(
+        name=name,
+        items=items,
+        source="folder",
+        complete=True,
+        coverage=f"all {len(items)} images of the folder",
+        fingerprint=_digest_files(used, root),
+        reader=readers[kind],
+    )
+
+
+def _digest_files(paths: Iterable[Path], root: Path) -> str:
+    """Sha256 over names (relative to ``root``) and contents, in the order of the names."""
+    digest = hashlib.sha256()
+    for name, path in sorted((path.relative_to(root).as_posix(), path) for path in paths):
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{name}\0{content}\n".encode())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class _SyntheticReader(Reader):
+    """Generates what other readers read; the number at the end of an id is the image's index."""
+
+    domain: str
+    spec: SyntheticSpec
+
+    def items(self, root: Path | None = None) -> list[Item]:
+        names = [f"{self.domain}-{index:05d}" for index in range(self.spec.n_images)]
+        return [Item(name, name, None, None) for name in names]
+
+    def load(self, item: Item) -> Reading:
+        from helpers.data.synthetic import generate_sample
+
+        index = int(item.id.rpartition("-")[2])
+        sample = generate_sample(self.domain, index, self.spec.seed, self.spec.size)
+        sample = replace(sample, id=item.id, group=item.group)
+        return Reading(sample, dtype=sample.image.dtype.name)
+
+
+def _generated(name: str, spec: SyntheticSpec) -> Dataset:
+    from helpers.data.synthetic import MIN_SIZE
+
+    if min(spec.size) < MIN_SIZE:
+        raise ParameterError(f"size={spec.size}: expected at least {MIN_SIZE} pixels a side")
+    reader = _SyntheticReader(name, spec)
+    recipe = json.dumps({"name": name, **asdict(spec)}, sort_keys=True) + _generator_source()
+    height, width = spec.size
+    return Dataset(
+        name=name,
+        items=tuple(reader.items()),
+        source="synthetic",
+        complete=True,
+        coverage=f"{spec.n_images} generated images of {height} x {width} pixels, seed {spec.seed}",
+        fingerprint=hashlib.sha256(recipe.encode()).hexdigest(),
+        reader=reader,
+    )
+
+
+def _generator_source() -> str:
+    """Digest of the generators' source, so that a changed generator is other data."""
+    module = importlib.util.find_spec(_GENERATOR)
+    if module is None or module.origin is None:
+        raise DataError(f"{_GENERATOR}: the source of the generators is not to be found.")
+    root = Path(module.origin).parent
+    folders = module.submodule_search_locations
+    files = root.rglob("*.py") if folders else [Path(module.origin)]
+    return _digest_files(files, root)

@@ -1,0 +1,84 @@
+"""BBBC038 (2018 Data Science Bowl, stage 1): nuclei in many kinds of light."""
+
+from pathlib import Path
+
+import numpy as np
+
+from helpers.data.readers.base import (
+    Item,
+    Reader,
+    Reading,
+    find_files,
+    make_sample,
+    paint,
+    require_items,
+    require_pairs,
+    shape_mismatch,
+)
+from helpers.data.readers.images import decode, to_float
+from helpers.errors import DataError
+
+LAYOUT = "<ImageId>/images/<ImageId>.png with <ImageId>/masks/*.png"
+
+
+class BBBC038Reader(Reader):
+    """``<ImageId>/images/<ImageId>.png`` (RGBA) and ``<ImageId>/masks/*.png``, one per nucleus.
+
+    Masks touch without a gap, so an instance is a file, never a component of their union. Where
+    masks overlap, :func:`helpers.data.readers.base.paint` decides. Alpha is dropped. There is no
+    official split into training and test, and the archive does not tell which pictures were cut
+    from one field of view, so the group is the image id.
+    """
+
+    def items(self, root: Path) -> list[Item]:
+        """One item per image; see :class:`helpers.data.readers.base.Reader`."""
+        files = find_files(root, frozenset({".png"}))
+        images = [path for path in files if path.parent.name == "images"]
+        masks = {path.parent for path in files if path.parent.name == "masks"}
+        lacking = [path for path in images if path.parents[1] / "masks" not in masks]
+        require_pairs(lacking, "images without masks", LAYOUT)
+        orphans = masks - {path.parents[1] / "masks" for path in images}
+        require_pairs(sorted(orphans), "folders of masks without an image", LAYOUT)
+        return require_items(
+            (Item(p.stem, p.stem, p, p.parents[1] / "masks") for p in images), root, LAYOUT
+        )
+
+    def load(self, item: Item) -> Reading:
+        """Read one item; the modality is told from its pixels by :func:`modality_of`.
+
+        Raises:
+            DataError: an unreadable file, a mask of another size, or no masks at all.
+        """
+        pixels = decode(item.image)
+        shape = pixels.shape[:2]
+        files = sorted(item.labels.glob("*.png"))
+        if not files:
+            raise DataError(f"{item.labels}: holds no masks. Expected {LAYOUT}.")
+        painted = paint([_mask_pixels(path, item, shape) for path in files], shape)
+        image = to_float(pixels, item.image)
+        return Reading(
+            make_sample(item, image, painted.labels, modality_of(image)),
+            dtype=pixels.dtype.name,
+            overlap=painted.overlap,
+            lost=tuple(f"{files[i]}: no pixel left of this mask" for i in painted.hidden),
+        )
+
+
+def _mask_pixels(path: Path, item: Item, shape: tuple[int, int]) -> np.ndarray:
+    """Flat indices of the pixels of one 0/255 mask."""
+    mask = decode(path)[..., 0]
+    if mask.shape != shape:
+        raise shape_mismatch(item, shape, path, mask.shape)
+    return np.flatnonzero(mask != 0)
+
+
+def modality_of(image: np.ndarray) -> str:
+    """Kind of a BBBC038 picture, from its pixels (float32, 0..255, H x W x 1 or 3).
+
+    Grey pictures are stored as RGB with three equal channels. A dark background (median below half
+    of the range) is ``"fluorescence"``, a bright one ``"brightfield"``; a picture with colours is
+    ``"histology"`` (stained purple tissue and smears).
+    """
+    if (image != image[..., :1]).any():
+        return "histology"
+    return "fluorescence" if np.median(image[..., 0]) < 127.5 else "brightfield"

@@ -1,0 +1,212 @@
+"""Decoding of image and label files into arrays of one known shape.
+
+TIFF goes through tifffile, PNG through imagecodecs (Pillow cuts 16-bit colour to 8 bits), the rest
+and palettes through Pillow. What kind of file it is, is read from its first bytes, not its name.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from helpers.errors import DataError
+
+IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp"})
+MAX_UNNAMED_CHANNELS = 4
+_PNG = b"\x89PNG\r\n\x1a\n"
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_JPEG = b"\xff\xd8\xff"
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Pixels of an image file as stored, without scaling: float32 (height, width, channels).
+
+    A palette is resolved to RGB and an alpha channel is dropped (so grey + alpha is one channel).
+
+    Which axis holds the channels: the last one, except in TIFF. There the file's own axis names
+    decide (ImageJ, OME, planar RGB: C or S); if the writer named no axes, an end axis of at most 4
+    entries is taken for the channels, the last one if both are that short. So an unnamed stack of
+    four slices or fewer in one array would pass for channels, and more than four unnamed channels
+    are refused.
+
+    Raises:
+        DataError: the file is missing, empty, cut short, damaged or of unknown type; it holds a
+            stack, several pages or pictures, complex numbers, NaN or infinity.
+    """
+    return to_float(decode(path), path)
+
+
+def to_float(pixels: np.ndarray, path: Path) -> np.ndarray:
+    """Decoded pixels as float32; NaN and infinity (also by overflow of float64) are refused."""
+    with np.errstate(over="ignore"):
+        image = pixels.astype(np.float32)
+    if pixels.dtype.kind == "f" and (bad := int(np.count_nonzero(~np.isfinite(image)))):
+        raise DataError(
+            f"{path}: {bad} of {image.size} pixel values are NaN, infinite or beyond float32. "
+            "Expected finite numbers: replace those pixels, or leave the image out."
+        )
+    return image
+
+
+def read_labels(path: Path) -> np.ndarray:
+    """Label image of a file: int32 (height, width), 0 background, numbers as stored.
+
+    Of a palette image the indices count, not the colours.
+
+    Raises:
+        DataError: as for :func:`read_image`; or a value is negative, fractional or beyond int32;
+            or the channels differ (colours are no labels); or the file is a JPEG.
+    """
+    pixels = decode(path, resolve_palette=False)
+    if _head(path).startswith(_JPEG):
+        raise DataError(
+            f"{path}: is a JPEG, whose compression changes label numbers. "
+            "Expected a label image in PNG or TIFF: export it again."
+        )
+    if pixels.shape[2] > 1 and (pixels != pixels[..., :1]).any():
+        raise DataError(
+            f"{path}: has {pixels.shape[2]} channels that differ. Expected one channel with "
+            "integer labels (0 background, one number per instance): convert colours to numbers."
+        )
+    return _as_labels(pixels[..., 0], path)
+
+
+def _as_labels(values: np.ndarray, path: Path) -> np.ndarray:
+    if values.dtype.kind == "f":
+        odd = ~np.isfinite(values) | (values != np.rint(values))
+        if odd.any():
+            raise DataError(
+                f"{path}: label {values[odd][0]} is not a whole number "
+                f"({np.count_nonzero(odd)} such pixels). Expected integer labels; a probability "
+                "map has to be turned into instances first."
+            )
+    if values.size and values.dtype.kind in "if" and values.min() < 0:
+        raise DataError(
+            f"{path}: label {values.min()} is negative. Expected 0 for the background and positive "
+            "numbers for instances: give what is to be ignored the label 0 or leave the image out."
+        )
+    if values.size and values.max() > np.iinfo(np.int32).max:
+        raise DataError(
+            f"{path}: label {values.max()} is beyond int32. Number the instances from 1."
+        )
+    return values.astype(np.int32)
+
+
+def decode(path: Path, *, resolve_palette: bool = True) -> np.ndarray:
+    """Pixels of a file in their stored dtype (bool, integer or float): (height, width, channels).
+
+    Args:
+        resolve_palette: give a palette image's colours (3 channels) instead of its indices.
+
+    Raises:
+        DataError: see :func:`read_image`; NaN and infinity pass.
+    """
+    head = _head(path)
+    try:
+        if head.startswith(_TIFF):
+            pixels = _decode_tiff(path, resolve_palette)
+        elif head.startswith(_PNG) and head[24] >= 8 and head[25] != 3:  # bits; 3 = palette
+            pixels = decode_png(path.read_bytes())
+        else:
+            pixels = _decode_with_pillow(path, resolve_palette)
+    except DataError:
+        raise
+    # The decoders raise a dozen kinds of exception on damaged files, some of their own making.
+    except Exception as error:
+        raise DataError(
+            f"{path}: cannot be decoded ({type(error).__name__}: {error}). The file is damaged, "
+            "cut short, or not TIFF, PNG, JPEG or BMP: replace it."
+        ) from error
+    if pixels.dtype.kind not in "buif" or 0 in pixels.shape:
+        raise DataError(
+            f"{path}: holds {pixels.dtype} pixels of shape {pixels.shape}. Expected integers or "
+            "real numbers, and at least one pixel."
+        )
+    return pixels
+
+
+def decode_png(content: bytes) -> np.ndarray:
+    """Pixels of a PNG of 8 or 16 bits without palette: (H, W, 1 or 3), alpha dropped."""
+    import imagecodecs
+
+    pixels = imagecodecs.png_decode(content)
+    if pixels.ndim == 2:
+        return pixels[..., None]
+    return pixels[..., :-1] if pixels.shape[2] in (2, 4) else pixels
+
+
+def _head(path: Path) -> bytes:
+    """First bytes of a file, zero-padded to 32."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(32)
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror}). Check the path and its permissions."
+        ) from error
+    if not head:
+        raise DataError(f"{path}: is empty (0 bytes). Copy or download it again.")
+    return head.ljust(32, b"\0")
+
+
+def _decode_with_pillow(path: Path, resolve_palette: bool) -> np.ndarray:
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        if getattr(picture, "n_frames", 1) > 1:
+            raise _stack_error(path, f"{picture.n_frames} frames")
+        as_is = {"1", "L", "I", "I;16", "I;16B", "F", "RGB"} | (set() if resolve_palette else {"P"})
+        if picture.mode == "LA":
+            picture = picture.convert("L")
+        elif picture.mode not in as_is:
+            picture = picture.convert("RGB")
+        pixels = np.asarray(picture)
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def _decode_tiff(path: Path, resolve_palette: bool) -> np.ndarray:
+    import tifffile
+
+    with tifffile.TiffFile(path) as tiff:
+        # A reduced copy of the picture (thumbnail) is not a second picture.
+        series = [one for one in tiff.series if not one.keyframe.is_reduced]
+        if len(series) != 1:
+            raise _stack_error(path, f"{len(series)} pictures")
+        page: Any = series[0].keyframe
+        pixels = series[0].asarray()
+        colours = page.colormap if page.photometric == tifffile.PHOTOMETRIC.PALETTE else None
+        pixels = _channels_last(pixels, series[0].axes, path)
+        alpha = [int(kind) in (1, 2) for kind in page.extrasamples]  # associated, unassociated
+    if alpha and alpha[-1] and pixels.shape[2] > 1:
+        pixels = pixels[..., :-1]
+    if colours is not None and resolve_palette and pixels.shape[2] == 1:
+        pixels = np.moveaxis(colours[:, pixels[..., 0]], 0, -1)
+        if colours.shape[1] <= 256:
+            pixels = (pixels >> 8).astype(np.uint8)  # a TIFF palette is always stored in 16 bits
+    return pixels
+
+
+def _channels_last(pixels: np.ndarray, axes: str, path: Path) -> np.ndarray:
+    """Array with tifffile's axis names as (H, W, C); the rule is told in :func:`read_image`."""
+    long = [i for i, name in enumerate(axes) if name in "YX" or pixels.shape[i] > 1]
+    pixels = pixels.reshape([pixels.shape[i] for i in long])
+    names = "".join(axes[i] for i in long)
+    if names == "YX":
+        return pixels[..., None]
+    for channel in "CS":  # C: channel; S: sample, as the R, G and B of one pixel
+        if len(names) == 3 and channel in names:
+            return np.moveaxis(pixels, names.index(channel), -1)
+    if len(names) == 3 and "Q" in names:  # Q: written as one array whose axes were not named
+        if pixels.shape[2] <= MAX_UNNAMED_CHANNELS:
+            return pixels
+        if pixels.shape[0] <= MAX_UNNAMED_CHANNELS:
+            return np.moveaxis(pixels, 0, -1)
+    raise _stack_error(path, f"an array of shape {pixels.shape} with axes {names}")
+
+
+def _stack_error(path: Path, found: str) -> DataError:
+    return DataError(
+        f"{path}: holds {found}. Expected one two-dimensional picture: save each slice, frame or "
+        "page as a file of its own; if one axis holds channels, save it with that axis named "
+        "(for example tifffile.imwrite(..., metadata={'axes': 'CYX'}))."
+    )

@@ -1,0 +1,170 @@
+"""The built book: nothing from another host, no dead links, pictures that can be read aloud."""
+
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+import yaml
+
+from helpers.chapters import book
+from helpers.chapters.registry import CHAPTERS
+from helpers.errors import UserError
+from tests.book.conftest import Built, copy_sources
+
+LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
+
+
+class Tags(HTMLParser):
+    """Start tags of a page with their attributes, and the ids that links may point to."""
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    @property
+    def ids(self) -> set[str | None]:
+        return {attrs[key] for _, attrs in self.tags for key in ("id", "name") if key in attrs}
+
+
+def pages(built: Built) -> dict[Path, Tags]:
+    """Every page by its path; the folders of assets hold none."""
+    found = [p for p in built.html.rglob("*.html") if "_static" not in p.parts]
+    assert len(found) > 8
+    return {path: Tags(path) for path in found}
+
+
+def loaded(tags: Tags) -> Iterator[str]:
+    """Addresses that a browser fetches without being asked."""
+    for tag, attrs in tags.tags:
+        # A canonical or next link names a page; it does not load it.
+        passive = tag == "link" and "stylesheet" not in (attrs.get("rel") or "")
+        address = attrs.get(LOADED.get(tag, ""))
+        if address and not (passive and "icon" not in (attrs.get("rel") or "")):
+            yield address
+
+
+def is_external(address: str) -> bool:
+    return address.startswith("//") or urlsplit(address).scheme in ("http", "https", "ftp", "ws")
+
+
+def test_start_page_opens(built: Built) -> None:
+    assert (built.html / "index.html").is_file()
+    assert "book-cover" in (built.html / "intro.html").read_text(encoding="utf-8")
+
+
+def test_pages_load_nothing_from_another_host(built: Built) -> None:
+    external = {
+        f"{path.name}: {address}"
+        for path, tags in pages(built).items()
+        for address in loaded(tags)
+        if is_external(address)
+    }
+    assert not external
+
+
+def test_style_sheets_load_nothing_from_another_host(built: Built) -> None:
+    sheets = list(built.html.rglob("*.css"))
+    assert sheets
+    for sheet in sheets:
+        text = sheet.read_text(encoding="utf-8", errors="replace")
+        urls = re.findall(r"url\(\s*['\"]?([^'\")]+)|@import\s+['\"]([^'\"]+)", text)
+        external = [a or b for a, b in urls if is_external(a or b)]
+        assert not external, f"{sheet}: {external}"
+
+
+def test_what_pages_load_is_there(built: Built) -> None:
+    missing = {
+        f"{path.name}: {address}"
+        for path, tags in pages(built).items()
+        for address in loaded(tags)
+        if not address.startswith("data:")
+        and not (path.parent / unquote(urlsplit(address).path)).is_file()
+    }
+    assert not missing
+
+
+def test_formulas_are_set_by_a_local_mathjax(built: Built) -> None:
+    scripts = [a for a in loaded(Tags(built.html / "chapters/redundancy.html")) if "mathjax" in a]
+    assert scripts
+    assert all(a.startswith("../_static/") for a in scripts)
+
+
+def test_every_picture_has_alternative_text(built: Built) -> None:
+    for path, tags in pages(built).items():
+        pictures = [attrs for tag, attrs in tags.tags if tag == "img"]
+        silent = [attrs.get("src", "")[:60] for attrs in pictures if not attrs.get("alt")]
+        assert not silent, f"{path.name}: {silent}"
+
+
+def test_internal_links_resolve(built: Built) -> None:
+    all_pages = pages(built)
+    ids = {path.resolve(): tags.ids for path, tags in all_pages.items()}
+    dead = []
+    for path, tags in all_pages.items():
+        for tag, attrs in tags.tags:
+            address = urlsplit(attrs.get("href") or "") if tag == "a" else urlsplit("")
+            if address.scheme or not (address.path or address.fragment):
+                continue
+            target = (path.parent / unquote(address.path)).resolve() if address.path else path
+            known = ids.get(target.resolve())
+            if not target.exists() or (
+                known is not None and address.fragment and unquote(address.fragment) not in known
+            ):
+                dead.append(f"{path.name}: {attrs['href']}")
+    assert not dead
+
+
+def test_chapter_shows_its_outputs_record_and_downloads(built: Built) -> None:
+    page = (built.html / "chapters/redundancy.html").read_text(encoding="utf-8")
+    assert 'alt="Dice rises and levels off."' in page
+    assert "SECRET-OF-STDERR" not in page
+    assert "How this page was made" in page
+    assert "Download this notebook" in page
+    names = {path.name for path in (built.html / "_downloads").rglob("*") if path.is_file()}
+    assert {"redundancy.ipynb", "redundancy-results.csv", "redundancy-record.json"} <= names
+
+
+def test_printed_lines_of_one_cell_are_one_block(built: Built) -> None:
+    page = (built.html / "chapters/redundancy.html").read_text(encoding="utf-8")
+    assert re.search(r"trial 1 of 2\s+trial 2 of 2", re.sub(r"<[^>]+>", "", page))
+
+
+def test_table_of_contents_lists_every_chapter() -> None:
+    contents = yaml.safe_load((book.BOOK / "_toc.yml").read_text(encoding="utf-8"))
+    files = {c["file"] for part in contents["parts"] for c in part["chapters"]}
+    assert {f"chapters/{name}" for name in CHAPTERS} <= files
+    generated = {"chapters/status", "chapters/data", *(f"chapters/{name}" for name in CHAPTERS)}
+    for file in files - generated:
+        assert (book.BOOK / f"{file}.md").is_file(), file
+
+
+def test_book_builds_when_no_chapter_was_run(tmp_path: Path, built: Built) -> None:
+    """A failed or missing run is a page that says so, and still passes the strict build."""
+    copied = copy_sources(tmp_path / "sources")
+    outcomes = {name: book.Outcome(None) for name in CHAPTERS}
+    outcomes["redundancy"] = book.Outcome(None, "ValueError: `a` | b < c\n$x$ {role}`y`")
+    book.publish(outcomes, copied)
+    html = book.build(book=copied, output=tmp_path).parent
+    page = (html / "chapters/redundancy.html").read_text(encoding="utf-8")
+    assert "last run failed" in page
+    assert "<img" not in page.split("bd-article")[1].split("prev-next")[0]
+    assert "failed" in (html / "chapters/status.html").read_text(encoding="utf-8")
+
+
+def test_strict_build_fails_on_a_warning_and_again_when_nothing_changed(
+    tmp_path: Path, sources: Path
+) -> None:
+    copied = copy_sources(tmp_path / "sources")
+    (copied / "_toc.yml").write_text("format: jb-book\nroot: glossary\n", encoding="utf-8")
+    glossary = copied / "glossary.md"
+    glossary.write_text("# Words\n\n{doc}`nowhere`\n", encoding="utf-8")
+    for _ in range(2):
+        with pytest.raises(UserError, match="nowhere"):
+            book.build(book=copied, output=tmp_path)

@@ -1,0 +1,175 @@
+"""The one door to all data sets: folders, located archives, generators."""
+
+import sys
+import types
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tifffile
+
+from helpers.data import datasets
+from helpers.data.datasets import SyntheticSpec, open_dataset
+from helpers.data.sample import Sample
+from helpers.errors import DataError, ParameterError
+
+
+def write_folder(root, names=("a", "b")):
+    for value, name in enumerate(names):
+        tifffile.imwrite(root / f"{name}.tif", np.full((9, 8), value, np.uint8))
+        tifffile.imwrite(root / f"{name}_masks.tif", np.eye(9, 8, dtype=np.uint8))
+    return root
+
+
+def test_folder_is_read_in_order(tmp_path):
+    dataset = open_dataset(f"folder:{write_folder(tmp_path)}")
+    assert (dataset.source, dataset.complete, len(dataset)) == ("folder", True, 2)
+    assert [sample.id for sample in dataset] == ["a", "b"]
+    assert [sample.image.max() for sample in dataset] == [0, 1], "iterating twice works"
+    assert dataset.read(dataset.items[1]).n_instances == 1
+
+
+def test_fingerprint_of_a_folder_follows_names_contents_and_groups(tmp_path):
+    name = f"folder:{write_folder(tmp_path)}"
+    seen = {open_dataset(name).fingerprint}
+
+    def changed():
+        fingerprint = open_dataset(name).fingerprint
+        fresh = fingerprint not in seen
+        seen.add(fingerprint)
+        return fresh
+
+    assert not changed()
+    (tmp_path / "notes.txt").write_text("not part of the data")
+    assert not changed()
+    tifffile.imwrite(tmp_path / "a_masks.tif", np.zeros((9, 8), np.uint8))
+    assert changed()
+    for ending in (".tif", "_masks.tif"):
+        (tmp_path / f"a{ending}").rename(tmp_path / f"c{ending}")
+    assert changed()
+    (tmp_path / "groups.csv").write_text("id,group\nb,1\nc,1\n")
+    assert changed()
+
+
+def test_images_without_masks_have_a_name_of_their_own(tmp_path):
+    tifffile.imwrite(write_folder(tmp_path) / "bare.tif", np.zeros((9, 8), np.uint8))
+    with pytest.raises(DataError, match=r"bare\.tif"):
+        open_dataset(f"folder:{tmp_path}")
+    assert [s.n_instances for s in open_dataset(f"images:{tmp_path}")] == [1, 1, 0]
+
+
+def test_folder_errors_name_the_folder(tmp_path):
+    with pytest.raises(DataError, match="none: is not a folder"):
+        open_dataset(f"folder:{tmp_path}/none")
+    with pytest.raises(DataError, match="'files' is not a kind of folder"):
+        open_dataset(f"files:{tmp_path}")
+
+
+def make_manifest(monkeypatch, **entries):
+    entries = {name: SimpleNamespace(name=name, **entry) for name, entry in entries.items()}
+
+    def entry(name):
+        if name not in entries:
+            raise DataError(f"data set {name!r} is not in the manifest")
+        return entries[name]
+
+    manifest = SimpleNamespace(entries=entries, entry=entry)
+    monkeypatch.setattr(datasets, "load_manifest", lambda: manifest)
+
+
+def test_located_data_go_through_the_reader_of_their_entry(tmp_path, monkeypatch):
+    make_manifest(monkeypatch, mine={"kind": "dataset", "reader": "folder"})
+    asked = {}
+
+    def locate(name, **options):
+        asked.update(options, name=name)
+        return SimpleNamespace(
+            root=write_folder(tmp_path),
+            source="bundle",
+            complete=False,
+            coverage="2 of 9",
+            fingerprint="f" * 64,
+        )
+
+    monkeypatch.setattr(datasets, "locate", locate)
+    dataset = open_dataset("mine", accept_licences=frozenset({"mine"}), progress=False)
+    assert asked == {"name": "mine", "accept_licences": {"mine"}, "progress": False}
+    assert (dataset.source, dataset.complete, dataset.coverage) == ("bundle", False, "2 of 9")
+    assert dataset.fingerprint == "f" * 64
+    assert len(list(dataset)) == 2
+
+
+def test_entry_without_reader_unknown_name_and_misplaced_spec(tmp_path, monkeypatch):
+    make_manifest(
+        monkeypatch,
+        scans={"kind": "dataset", "reader": None},
+        mine={"kind": "dataset", "reader": "folder"},
+    )
+    with pytest.raises(DataError, match=r"'scans' has no reader.*mine"):
+        open_dataset("scans")
+    with pytest.raises(DataError, match="'nine' is not in the manifest"):
+        open_dataset("nine")
+    with pytest.raises(ParameterError, match="'mine' is not generated"):
+        open_dataset("mine", synthetic=SyntheticSpec())
+
+
+@pytest.fixture
+def generator(tmp_path, monkeypatch):
+    """A stand-in for the generators, whose source lies in a file."""
+    source = tmp_path / "stand_in_generators.py"
+    source.write_text("# first version")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = types.ModuleType("helpers.data.synthetic")
+
+    def generate_sample(domain, index, seed, size):
+        rng = np.random.default_rng([index, seed, *size])
+        labels = rng.integers(0, 2, size).astype(np.int32)
+        image = rng.random((*size, 1)).astype(np.float32)
+        return Sample(image, labels, f"own name {index}", "own group", modality=domain)
+
+    module.generate_sample, module.MIN_SIZE = generate_sample, 64
+    monkeypatch.setitem(sys.modules, "helpers.data.synthetic", module)
+    monkeypatch.setattr(datasets, "_GENERATOR", "stand_in_generators")
+    make_manifest(monkeypatch, **{"synthetic-dots": {"kind": "synthetic", "reader": "synthetic"}})
+    return source
+
+
+def test_synthetic_images_depend_on_seed_and_index_alone(generator):
+    three = list(open_dataset("synthetic-dots", synthetic=SyntheticSpec(3, 5, (64, 70))))
+    five = list(open_dataset("synthetic-dots", synthetic=SyntheticSpec(5, 5, (64, 70))))
+    other = list(open_dataset("synthetic-dots", synthetic=SyntheticSpec(3, 6, (64, 70))))
+    for left, right in zip(three, five, strict=False):
+        assert left.id == right.id
+        np.testing.assert_array_equal(left.image, right.image)
+    assert (three[0].image != other[0].image).any()
+    assert len({sample.id for sample in five}) == len({sample.group for sample in five}) == 5
+    assert five[0].modality == "synthetic-dots"
+    assert five[0].image.shape == (64, 70, 1)
+
+
+def test_synthetic_items_and_samples_have_the_same_names(generator):
+    dataset = open_dataset("synthetic-dots", synthetic=SyntheticSpec(3))
+    assert [item.id for item in dataset.items] == [sample.id for sample in dataset]
+    assert (dataset.source, dataset.complete) == ("synthetic", True)
+
+
+def test_synthetic_fingerprint_follows_the_spec_and_the_generators(generator):
+    specs = [SyntheticSpec(), SyntheticSpec(3), SyntheticSpec(seed=1), SyntheticSpec(size=(64, 65))]
+    first = [open_dataset("synthetic-dots", synthetic=spec).fingerprint for spec in specs]
+    assert len(set(first)) == len(specs)
+    assert open_dataset("synthetic-dots").fingerprint == first[0]
+    generator.write_text("# second version")
+    assert open_dataset("synthetic-dots").fingerprint not in first
+
+
+@pytest.mark.parametrize(
+    "spec", [{"n_images": 0}, {"seed": -1}, {"size": (64, 0)}, {"size": (64,)}]
+)
+def test_senseless_specs_are_refused(spec):
+    with pytest.raises(ParameterError, match=next(iter(spec))):
+        SyntheticSpec(**spec)
+
+
+def test_images_too_small_for_the_generators_are_refused(generator):
+    with pytest.raises(ParameterError, match=r"size=\(64, 63\): expected at least 64"):
+        open_dataset("synthetic-dots", synthetic=SyntheticSpec(size=(64, 63)))

@@ -1,0 +1,113 @@
+"""BBBC038: one file per nucleus."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers.data.readers.bbbc038 import BBBC038Reader, modality_of
+from helpers.errors import DataError
+
+READER = BBBC038Reader()
+SHAPE = (40, 50)
+
+
+def write(root, name, masks, image=None):
+    """One image folder in official layout; ``masks`` are boolean arrays."""
+    folder = root / name
+    (folder / "images").mkdir(parents=True)
+    (folder / "masks").mkdir()
+    if image is None:
+        image = np.full((*SHAPE, 4), (9, 9, 9, 255), np.uint8)
+    Image.fromarray(image).save(folder / "images" / f"{name}.png")
+    for i, mask in enumerate(masks):
+        Image.fromarray(mask.astype(np.uint8) * 255).save(folder / "masks" / f"m{i}.png")
+    return folder
+
+
+def box(top, left, height, width):
+    mask = np.zeros(SHAPE, bool)
+    mask[top : top + height, left : left + width] = True
+    return mask
+
+
+def test_touching_masks_stay_apart_and_alpha_goes(tmp_path):
+    write(tmp_path, "a", [box(5, 5, 10, 10), box(5, 15, 10, 10), box(15, 5, 3, 20)])
+    [item] = READER.items(tmp_path)
+    reading = READER.load(item)
+    assert np.bincount(reading.sample.labels.ravel())[1:].tolist() == [100, 100, 60]
+    assert reading.sample.image.shape == (*SHAPE, 3)
+    assert (reading.overlap, reading.lost, reading.dtype) == (0, (), "uint8")
+
+
+def test_overlap_goes_to_the_smaller_and_is_counted(tmp_path):
+    write(tmp_path, "a", [box(0, 0, 20, 20), box(15, 15, 10, 10)])
+    reading = READER.load(READER.items(tmp_path)[0])
+    assert np.bincount(reading.sample.labels.ravel())[1:].tolist() == [400 - 25, 100]
+    assert reading.overlap == 25
+
+
+def test_empty_mask_is_reported_with_its_file(tmp_path):
+    write(tmp_path, "a", [box(0, 0, 5, 5), np.zeros(SHAPE, bool), box(9, 9, 5, 5)])
+    reading = READER.load(READER.items(tmp_path)[0])
+    assert reading.sample.n_instances == reading.sample.labels.max() == 2
+    assert len(reading.lost) == 1
+    assert "m1.png" in reading.lost[0]
+
+
+def test_items_are_ordered_and_grouped_by_image(tmp_path):
+    for name in ("c", "a", "b"):
+        write(tmp_path, name, [box(0, 0, 5, 5)])
+    items = READER.items(tmp_path)
+    assert [(item.id, item.group, item.split) for item in items] == [
+        ("a", "a", ""),
+        ("b", "b", ""),
+        ("c", "c", ""),
+    ]
+
+
+def test_images_without_masks_and_masks_without_image_are_named(tmp_path):
+    write(tmp_path, "good", [box(0, 0, 5, 5)])
+    bare = write(tmp_path, "bare", [])
+    with pytest.raises(DataError, match=r"1 images without masks:\n.*bare\.png"):
+        READER.items(tmp_path)
+    (bare / "images" / "bare.png").unlink()
+    write(tmp_path, "orphan", [box(0, 0, 5, 5)])
+    (tmp_path / "orphan" / "images" / "orphan.png").unlink()
+    with pytest.raises(DataError, match=r"masks without an image:\n.*orphan"):
+        READER.items(tmp_path)
+
+
+def test_no_images_and_no_folder(tmp_path):
+    with pytest.raises(DataError, match="holds no images in the layout"):
+        READER.items(tmp_path)
+    with pytest.raises(DataError, match="not a folder"):
+        READER.items(tmp_path / "none")
+
+
+def test_mask_of_another_size_is_refused_with_both_sizes(tmp_path):
+    folder = write(tmp_path, "a", [box(0, 0, 5, 5)])
+    Image.new("L", (SHAPE[0], SHAPE[1])).save(folder / "masks" / "turned.png")
+    with pytest.raises(DataError, match=r"turned\.png: is 50 x 40 .*is 40 x 50"):
+        READER.read(READER.items(tmp_path)[0])
+
+
+def test_cut_mask_is_refused_by_name(tmp_path):
+    folder = write(tmp_path, "a", [box(0, 0, 5, 5)])
+    path = folder / "masks" / "m0.png"
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(DataError, match=r"m0\.png"):
+        READER.read(READER.items(tmp_path)[0])
+
+
+@pytest.mark.parametrize(
+    ("colour", "kind"),
+    [
+        ((12, 12, 12), "fluorescence"),
+        ((230, 230, 230), "brightfield"),
+        ((180, 90, 200), "histology"),
+    ],
+)
+def test_modality_follows_background_and_colour(colour, kind):
+    image = np.tile(np.float32(colour), (*SHAPE, 1))
+    image[:5, :5] = 128
+    assert modality_of(image) == kind

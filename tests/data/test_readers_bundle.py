@@ -1,0 +1,133 @@
+"""Every real file of the bundle, against counts taken without the readers."""
+
+import io
+import re
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from matplotlib.path import Path as Polygon
+from PIL import Image
+
+from helpers.data.check import check_dataset
+from helpers.data.datasets import open_dataset
+from helpers.data.readers.monuseg import rasterise, read_regions
+
+pytestmark = pytest.mark.bundle
+
+
+@pytest.fixture(scope="module")
+def opened(bundle, tmp_path_factory):
+    """Opens a data set of the bundle, unpacked once into a temporary folder."""
+    datasets = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BOOK_DATA_DIR", str(tmp_path_factory.mktemp("data")))
+
+        def open_once(name):
+            if name not in datasets:
+                datasets[name] = open_dataset(name, progress=False)
+            return datasets[name]
+
+        yield open_once
+
+
+@pytest.mark.slow
+def test_bbbc038_has_one_instance_per_mask_file_and_the_stated_modalities(bundle, opened):
+    with zipfile.ZipFile(bundle / "bbbc038" / "stage1_train.zip") as archive:
+        files = Counter(
+            name.split("/")[0] for name in archive.namelist() if re.search(r"/masks/.+\.png$", name)
+        )
+    dataset = opened("bbbc038")
+    assert {item.id for item in dataset.items} == set(files)
+    report = check_dataset(dataset, progress=False)
+    assert report.problems == ()
+    assert report.n_images == report.n_groups == 500
+    assert report.n_instances == sum(files.values()) == 21_774
+    assert report.modalities == {"fluorescence": 414, "brightfield": 12, "histology": 74}
+    assert (report.dtypes, report.channels) == (("uint8",), (3,))
+    assert not report.complete
+    for item in dataset.items[::50]:
+        assert dataset.read(item).n_instances == files[item.id]
+
+
+def test_monuseg_has_one_instance_per_region(opened):
+    dataset = opened("monuseg")
+    assert Counter(item.split for item in dataset.items) == {"train": 8, "test": 5}
+    kumar_train = ["TCGA-21-5784", "TCGA-A7-A13E", "TCGA-AR-A1AK", "TCGA-G9-6362"]
+    assert {item.group for item in dataset.items} >= set(kumar_train)
+    for item in dataset.items:
+        reading = dataset.load(item)
+        regions = len(re.findall(r"<Region\s", item.labels.read_text()))
+        assert reading.sample.n_instances == regions
+        assert reading.lost == ()
+        assert reading.sample.image.shape == (1000, 1000, 3)
+        assert reading.overlap < 0.02 * np.count_nonzero(reading.sample.labels)
+
+
+def test_monuseg_polygons_agree_with_the_point_test_and_the_shoelace_area(opened):
+    item = next(item for item in opened("monuseg").items if item.group == "TCGA-AR-A1AK")
+    columns, rows = np.meshgrid(np.arange(1000) + 0.5, np.arange(1000) + 0.5)
+    raster_area = exact_area = 0.0
+    for _, outline in read_regions(item.labels)[:60]:
+        found = np.zeros((1000, 1000), bool)
+        found.flat[rasterise(outline, found.shape)] = True
+        low = np.maximum(np.floor(outline.min(axis=0)).astype(int) - 2, 0)
+        high = np.ceil(outline.max(axis=0)).astype(int) + 2
+        part = np.s_[low[1] : high[1], low[0] : high[0]]
+        points = np.stack([columns[part].ravel(), rows[part].ravel()], -1)
+        inside = Polygon(outline).contains_points(points).reshape(columns[part].shape)
+        # Two rules for centres exactly on an edge may differ, hence not equality.
+        assert np.count_nonzero(found[part] != inside) <= 0.02 * inside.sum() + 1
+        assert not found[: low[1]].any()
+        assert not found[:, high[0] :].any()
+        x, y = outline.T
+        raster_area += found.sum()
+        exact_area += abs(x @ np.roll(y, 1) - y @ np.roll(x, 1)) / 2
+    assert raster_area == pytest.approx(exact_area, rel=0.02)
+
+
+@pytest.mark.parametrize("patient", ["TCGA-HT-8564", "TCGA-ZF-A9R5", "TCGA-B0-5698"])
+def test_monuseg_labels_lie_on_the_dark_nuclei_to_the_pixel(opened, patient):
+    dataset = opened("monuseg")
+    sample = dataset.read(next(item for item in dataset.items if item.group == patient))
+    darkness = 255 - sample.image.mean(axis=2)
+
+    def contrast(rows, columns):
+        inside = np.roll(sample.labels > 0, (rows, columns), (0, 1))
+        return darkness[inside].mean() - darkness[~inside].mean()
+
+    here = contrast(0, 0)
+    assert all(here > contrast(*step) for step in [(0, 1), (0, -1), (1, 0), (-1, 0)])
+
+
+def test_cellpose_keeps_sixteen_bits_and_all_labels(bundle, opened):
+    dataset = opened("cellpose-cyto")
+    assert len(dataset) == 35
+    with zipfile.ZipFile(bundle / "cellpose-cyto" / "train.zip") as archive:
+        for item in dataset.items:
+            masks = np.asarray(Image.open(io.BytesIO(archive.read(f"{item.id}_masks.png"))))
+            reading = dataset.load(item)
+            np.testing.assert_array_equal(reading.sample.labels, masks)
+            assert (reading.dtype, reading.sample.image.shape[2]) == ("uint16", 3)
+            # Pillow gives the upper 8 bits of 16-bit colour.
+            eight = Image.open(io.BytesIO(archive.read(f"{item.id}_img.png")))
+            np.testing.assert_array_equal(reading.sample.image // 256, np.asarray(eight))
+            assert not reading.sample.image[..., 2].any(), "blue is empty"
+
+
+def test_neurips_types_channels_and_labels(opened):
+    dataset = opened("neurips-cellseg")
+    readings = {Path(item.id).name: dataset.load(item) for item in dataset.items}
+    kinds = {name: (r.dtype, r.sample.image.shape) for name, r in readings.items()}
+    assert kinds == {
+        "cell_00225": ("uint8", (1024, 1024, 3)),
+        "cell_00528": ("uint16", (200, 200, 1)),
+        "cell_00849": ("uint8", (512, 512, 3)),
+    }
+    for item in dataset.items:
+        stored = tifffile.imread(item.labels)
+        ranks = np.unique(stored, return_inverse=True)[1].reshape(stored.shape)
+        np.testing.assert_array_equal(readings[Path(item.id).name].sample.labels, ranks)

@@ -1,0 +1,245 @@
+"""Decoding: every format gives the pixels that were written, in one shape; damage is refused."""
+
+import numpy as np
+import pytest
+import tifffile
+from imagecodecs import png_encode
+from PIL import Image
+
+from helpers.data.readers.images import decode, read_image, read_labels
+from helpers.errors import DataError
+
+H, W = 23, 31
+
+
+@pytest.fixture
+def pixels():
+    rng = np.random.default_rng(0)
+    return lambda *shape, dtype=np.uint8: rng.integers(
+        0, np.iinfo(dtype).max, shape, dtype=dtype, endpoint=True
+    )
+
+
+def write_tiff(path, data, **how):
+    tifffile.imwrite(path, data, **how)
+    return path
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize(("stored", "kept"), [(1, 1), (2, 1), (3, 3), (4, 3)])
+def test_png_of_all_depths_and_channels_keeps_its_values_and_loses_its_alpha(
+    tmp_path, pixels, dtype, stored, kept
+):
+    data = pixels(H, W, stored, dtype=dtype)
+    path = tmp_path / "a.png"
+    path.write_bytes(png_encode(data.squeeze()))
+    image = read_image(path)
+    assert image.dtype == np.float32
+    np.testing.assert_array_equal(image, data[..., :kept])
+    assert decode(path).dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "i4", "f2", "f4", "f8", ">u2"])
+def test_tiff_of_all_types_keeps_its_values(tmp_path, dtype):
+    data = np.arange(H * W).reshape(H, W).astype(dtype)
+    image = read_image(write_tiff(tmp_path / "a.tif", data))
+    np.testing.assert_array_equal(image[..., 0], data.astype(np.float32))
+    assert image.shape == (H, W, 1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "how", "channel_axis"),
+    [
+        ((H, W, 3), {"photometric": "rgb"}, 2),
+        ((3, H, W), {"photometric": "rgb", "planarconfig": "separate"}, 0),
+        ((3, H, W), {"photometric": "minisblack"}, 0),
+        ((2, H, W), {"photometric": "minisblack"}, 0),
+        ((H, W, 2), {"photometric": "minisblack"}, 2),
+        ((3, H, W), {"imagej": True, "metadata": {"axes": "CYX"}}, 0),
+        ((7, H, W), {"photometric": "minisblack", "metadata": {"axes": "CYX"}}, 0),
+        ((H, W, 3), {"photometric": "rgb", "compression": "lzw"}, 2),
+        ((H, W, 3), {"photometric": "rgb", "compression": "packbits"}, 2),
+        ((H, W, 3), {"photometric": "rgb", "tile": (16, 16), "compression": "zlib"}, 2),
+    ],
+)
+def test_tiff_channels_end_up_last_wherever_they_were(tmp_path, pixels, shape, how, channel_axis):
+    data = pixels(*shape)
+    image = read_image(write_tiff(tmp_path / "a.tif", data, **how))
+    np.testing.assert_array_equal(image, np.moveaxis(data, channel_axis, -1))
+
+
+def test_ome_tiff_with_channels_first(tmp_path, pixels):
+    data = pixels(3, H, W, dtype=np.uint16)
+    path = write_tiff(tmp_path / "a.ome.tif", data, metadata={"axes": "CYX"})
+    np.testing.assert_array_equal(read_image(path), np.moveaxis(data, 0, -1))
+
+
+def test_axes_of_length_one_do_not_count(tmp_path, pixels):
+    data = pixels(1, 1, 1, H, W)
+    path = write_tiff(tmp_path / "a.ome.tif", data, metadata={"axes": "TCZYX"})
+    np.testing.assert_array_equal(read_image(path)[..., 0], data[0, 0, 0])
+
+
+def test_tiff_alpha_is_dropped_but_an_unspecified_fourth_channel_is_kept(tmp_path, pixels):
+    data = pixels(H, W, 4)
+    alpha = write_tiff(tmp_path / "a.tif", data, photometric="rgb", extrasamples=["unassalpha"])
+    other = write_tiff(tmp_path / "b.tif", data, photometric="rgb", extrasamples=["unspecified"])
+    np.testing.assert_array_equal(read_image(alpha), data[..., :3])
+    np.testing.assert_array_equal(read_image(other), data)
+    grey = tmp_path / "c.tif"
+    Image.fromarray(data[..., :2], "LA").save(grey)
+    np.testing.assert_array_equal(read_image(grey), data[..., :1])
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.bmp"])
+def test_palette_gives_colours_to_images_and_indices_to_labels(tmp_path, name):
+    indices = np.random.default_rng(1).integers(0, 3, (H, W)).astype(np.uint8)
+    colours = np.array([[10, 20, 30], [200, 0, 5], [0, 255, 128]], np.uint8)
+    picture = Image.fromarray(indices)
+    picture.putpalette(colours.ravel().tolist())
+    picture.save(tmp_path / name)
+    np.testing.assert_array_equal(read_image(tmp_path / name), colours[indices])
+    np.testing.assert_array_equal(read_labels(tmp_path / name), indices)
+
+
+def test_jpeg_and_bmp(tmp_path):
+    smooth = np.add.outer(np.arange(H), np.arange(W)).astype(np.uint8)
+    Image.fromarray(smooth).save(tmp_path / "a.jpg", quality=98)
+    Image.fromarray(np.stack([smooth] * 3, -1)).save(tmp_path / "a.bmp")
+    assert np.abs(read_image(tmp_path / "a.jpg")[..., 0] - smooth).max() <= 2
+    np.testing.assert_array_equal(read_image(tmp_path / "a.bmp")[..., 2], smooth)
+
+
+def test_the_content_decides_not_the_ending(tmp_path, pixels):
+    data = pixels(H, W)
+    (tmp_path / "a.tif").write_bytes(png_encode(data))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif")[..., 0], data)
+
+
+def test_thumbnail_is_no_second_picture(tmp_path, pixels):
+    data = pixels(64, 64)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as out:
+        out.write(data, metadata=None)
+        out.write(data[::2, ::2], subfiletype=1, metadata=None)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif")[..., 0], data)
+
+
+def make_stack(path, kind):
+    data = np.zeros((3, H, W), np.uint8)
+    if kind == "ImageJ slices":
+        tifffile.imwrite(path, data, imagej=True, metadata={"axes": "ZYX"})
+    elif kind == "OME frames":
+        tifffile.imwrite(path, data, metadata={"axes": "TYX"}, ome=True)
+    elif kind == "pages":
+        first, *others = [Image.fromarray(page) for page in data]
+        first.save(path, save_all=True, append_images=others)
+    elif kind == "unnamed, too many":
+        tifffile.imwrite(path, np.zeros((9, H, W), np.uint8))
+    elif kind == "two pictures":
+        with tifffile.TiffWriter(path) as out:
+            out.write(data[0])
+            out.write(data[0, ::2])
+    else:
+        tifffile.imwrite(path, np.zeros((2, 5, H, W), np.uint8))
+    return path
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["ImageJ slices", "OME frames", "pages", "unnamed, too many", "two pictures", "4-D"],
+)
+def test_stacks_are_refused(tmp_path, kind):
+    path = make_stack(tmp_path / "stack.tif", kind)
+    for read in (read_image, read_labels):
+        with pytest.raises(DataError, match=r"stack\.tif.*two-dimensional"):
+            read(path)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.95])
+@pytest.mark.parametrize("name", ["a.png", "a16.png", "a.tif", "lzw.tif", "a.jpg", "a.bmp"])
+def test_cut_files_are_refused(tmp_path, pixels, name, share):
+    path = tmp_path / name
+    data = pixels(64, 64, 3)
+    if name == "a16.png":
+        path.write_bytes(png_encode(data.astype(np.uint16)))
+    elif name == "lzw.tif":
+        tifffile.imwrite(path, data, compression="lzw", photometric="rgb")
+    elif name == "a.tif":
+        tifffile.imwrite(path, data, photometric="rgb")
+    else:
+        Image.fromarray(data).save(path)
+    read_image(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(DataError, match=name):
+        read_image(path)
+
+
+def test_missing_empty_and_foreign_files_are_refused(tmp_path):
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "text.png").write_text("not a picture, only called one")
+    with pytest.raises(DataError, match=r"none\.png.*No such file"):
+        read_image(tmp_path / "none.png")
+    with pytest.raises(DataError, match=r"empty\.png.*empty"):
+        read_image(tmp_path / "empty.png")
+    with pytest.raises(DataError, match=r"text\.png.*cannot be decoded"):
+        read_image(tmp_path / "text.png")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
+def test_pixels_that_are_no_finite_float32_are_refused(tmp_path, value):
+    data = np.ones((H, W))
+    data[2, 3] = value
+    path = write_tiff(tmp_path / "a.tif", data)
+    with pytest.raises(DataError, match=r"a\.tif: 1 of 713 pixel values"):
+        read_image(path)
+
+
+def test_complex_pixels_are_refused(tmp_path):
+    path = write_tiff(tmp_path / "a.tif", np.ones((H, W), np.complex64))
+    with pytest.raises(DataError, match="complex64"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "u4", "i4", "f4", "f8"])
+def test_labels_of_all_types(tmp_path, dtype):
+    labels = (np.arange(H * W).reshape(H, W) % 100).astype(dtype)
+    found = read_labels(write_tiff(tmp_path / "a.tif", labels))
+    assert found.dtype == np.int32
+    np.testing.assert_array_equal(found, labels)
+
+
+def test_labels_with_equal_channels_and_one_bit(tmp_path):
+    labels = np.random.default_rng(0).integers(0, 9, (H, W)).astype(np.uint8)
+    Image.fromarray(np.stack([labels] * 3, -1)).save(tmp_path / "rgb.png")
+    np.testing.assert_array_equal(read_labels(tmp_path / "rgb.png"), labels)
+    Image.fromarray(labels > 4).save(tmp_path / "bit.png")
+    np.testing.assert_array_equal(read_labels(tmp_path / "bit.png"), labels > 4)
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "message"),
+    [
+        (-1, np.int16, "negative"),
+        (-1.0, np.float32, "negative"),
+        (0.5, np.float32, "not a whole number"),
+        (np.nan, np.float32, "not a whole number"),
+        (2**31, np.uint32, "beyond int32"),
+        (2.0**40, np.float64, "beyond int32"),
+    ],
+)
+def test_values_that_are_no_labels_are_refused(tmp_path, value, dtype, message):
+    labels = np.zeros((H, W), dtype)
+    labels[0, 0] = value
+    path = write_tiff(tmp_path / "a.tif", labels)
+    with pytest.raises(DataError, match=rf"a\.tif: label .*{message}"):
+        read_labels(path)
+
+
+def test_coloured_and_jpeg_labels_are_refused(tmp_path, pixels):
+    Image.fromarray(pixels(H, W, 3)).save(tmp_path / "colour.png")
+    Image.fromarray(pixels(H, W)).save(tmp_path / "lossy.jpg")
+    with pytest.raises(DataError, match="3 channels that differ"):
+        read_labels(tmp_path / "colour.png")
+    with pytest.raises(DataError, match="JPEG"):
+        read_labels(tmp_path / "lossy.jpg")
