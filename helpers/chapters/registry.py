@@ -19,7 +19,7 @@ class Chapter:
         name: of the notebook, hyphenated.
         title: as it stands in the book.
         paper: arXiv number of the paper it rebuilds.
-        module: of the chapter; its class ``Parameters`` is the schema.
+        module: whose class ``Parameters`` is the schema.
     """
 
     name: str
@@ -53,7 +53,7 @@ CHAPTERS = {
             "redundancy",
             "How much data is enough?",
             "2511.04803",
-            "helpers.chapters.redundancy",
+            "helpers.chapters.redundancy.parameters",
         ),
     ]
 }

@@ -54,9 +54,9 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
     write_text(path, table.to_csv(index=False, float_format="%.5g", lineterminator="\n"))
 
 
-def published(chapter: str) -> pd.DataFrame:
-    """All published numbers that belong to a chapter."""
-    return _gather(sorted((FOLDER / "published").glob("*.csv")), chapter)
+def published(*chapters: str) -> pd.DataFrame:
+    """All published numbers that belong to the chapters."""
+    return _gather(sorted((FOLDER / "published").glob("*.csv")), *chapters)
 
 
 def recorded(chapter: str) -> pd.DataFrame:
@@ -72,9 +72,9 @@ def recorded_files(chapter: str) -> list[Path]:
     )
 
 
-def _gather(paths: list[Path], chapter: str) -> pd.DataFrame:
+def _gather(paths: list[Path], *chapters: str) -> pd.DataFrame:
     tables = [read_table(path) for path in paths]
-    tables = [table[table["chapter"] == chapter] for table in tables]
+    tables = [table[table["chapter"].isin(chapters)] for table in tables]
     tables = [table for table in tables if len(table)]
     if not tables:
         return tidy([])

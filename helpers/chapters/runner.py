@@ -119,9 +119,13 @@ def imported_by(path: Path) -> list[str]:
 
 def _data_fingerprint(parameters: dict[str, Any]) -> str | None:
     """Fingerprint of the data a run reads; generated data are covered by parameters and code."""
-    from helpers.data.datasets import fingerprint_dataset
+    from helpers.data.datasets import open_dataset
+    from helpers.data.fetch import fingerprint_of
 
-    return fingerprint_dataset(parameters["dataset"]) if "dataset" in parameters else None
+    name = parameters.get("dataset", "synthetic-")
+    if name.startswith("synthetic-"):
+        return None
+    return open_dataset(name).fingerprint if ":" in name else fingerprint_of(name)
 
 
 def _execute(

@@ -19,6 +19,7 @@ from helpers.data.readers import Item, Reading
 from helpers.errors import DataError
 
 SHOWN_PROBLEMS = 10
+SHOWN_LOST = 5
 _MAX_WORKERS = 4  # decoding runs outside the interpreter lock, the rest does not
 
 
@@ -32,9 +33,9 @@ class CheckReport:
         instances_per_image: smallest, median and largest number.
         n_empty: images without instances.
         splits, modalities: number of images of each.
-        problems: what someone should look at (unreadable or doubled images, lost instances).
-        notes: what the reader settled by its rules (overlaps, clipped instances), and oddities of
-            the annotation that are kept as they are.
+        problems: what someone has to mend (unreadable or doubled images, groups torn apart).
+        notes: what the reader settled by its rules (overlaps, clipped and lost instances), and
+            oddities of the annotation that are kept as they are.
     """
 
     name: str
@@ -138,7 +139,6 @@ def check_dataset(dataset: Dataset, *, progress: bool = True) -> CheckReport:
                 problems.append(result)
             else:
                 facts.append(result)
-    problems += [text for one in facts for text in one.lost]
     problems += _doubled_ids(dataset.items) + _doubled_pixels(facts) + _torn_groups(dataset.items)
     return CheckReport(
         name=dataset.name,
@@ -214,6 +214,9 @@ def _notes(facts: Sequence[_Facts]) -> Iterable[str]:
         )
     if clipped := sum(one.clipped for one in facts):
         yield f"{clipped} instances reach beyond the edge of their picture and were cut there"
+    if lost := [text for one in facts for text in one.lost]:
+        yield f"{len(lost)} annotated instances have no pixel of their own and are left out:"
+        yield from (f"  {text}" for text in lost[:SHOWN_LOST])
     if torn := [one for one in facts if one.n_disconnected]:
         number = sum(one.n_disconnected for one in torn)
         yield f"{number} instances in {len(torn)} images are in several pieces, kept as one each"

@@ -1,11 +1,14 @@
 """From an image as read to the one grey channel that the networks see."""
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
 from helpers.data.sample import Sample
 from helpers.errors import DataError
+
+Polarity = Literal["as_is", "bright_objects"]
 
 
 def to_grey(image: np.ndarray) -> np.ndarray:
@@ -43,6 +46,22 @@ def scale_percentiles(grey: np.ndarray, low: float = 1.0, high: float = 99.0) ->
     return ((grey - floor) / (ceiling - floor)).astype(np.float32)
 
 
-def prepare(sample: Sample) -> Sample:
-    """The sample with one grey, percentile-scaled channel (height x width x 1)."""
-    return replace(sample, image=scale_percentiles(to_grey(sample.image))[..., None])
+def unify_polarity(scaled: np.ndarray) -> np.ndarray:
+    """Invert a percentile-scaled image (x becomes 1 - x) if its background is bright.
+
+    Background is what most of a picture shows: an image whose median lies above 0.5 is inverted, so
+    that stained nuclei on bright tissue come out bright on dark, as in fluorescence.
+    """
+    return 1 - scaled if np.median(scaled) > 0.5 else scaled
+
+
+def prepare(sample: Sample, polarity: Polarity = "as_is") -> Sample:
+    """The sample with one grey, percentile-scaled channel (height x width x 1).
+
+    Args:
+        polarity: ``"as_is"`` (the paper) or ``"bright_objects"`` (see :func:`unify_polarity`).
+    """
+    scaled = scale_percentiles(to_grey(sample.image))
+    if polarity == "bright_objects":
+        scaled = unify_polarity(scaled)
+    return replace(sample, image=scaled[..., None])

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from helpers.experiments.preparation import Prepared
+from helpers.experiments.prepared import Prepared
 from helpers.features.descriptor import describe_all
 from helpers.files import replacing
 from helpers.metrics import evaluate

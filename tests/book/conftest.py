@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 from helpers.chapters import book
 from helpers.chapters.registry import CHAPTERS
@@ -27,11 +28,17 @@ def copy_sources(folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The book's sources with every chapter published from the same tiny run."""
+    """The book's sources: every chapter from the same tiny run, one that failed, one never run."""
     root = tmp_path_factory.mktemp("book")
     run = tiny.write_run(root / "run")
     copied = copy_sources(root / "sources")
-    book.publish({name: book.Outcome(run) for name in CHAPTERS}, copied)
+    outcomes = {name: book.Outcome(run) for name in CHAPTERS}
+    outcomes["broken"] = book.Outcome(None, "ValueError: `a` | b < c\n$x$ {role}`y`\n```")
+    outcomes["unread"] = book.Outcome(None)
+    book.publish(outcomes, copied)
+    toc = yaml.safe_load((copied / "_toc.yml").read_text(encoding="utf-8"))
+    toc["parts"][1]["chapters"] += [{"file": "chapters/broken"}, {"file": "chapters/unread"}]
+    (copied / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")
     return copied
 
 

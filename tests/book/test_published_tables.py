@@ -65,7 +65,7 @@ def test_numbers_are_kept_as_printed(n: int) -> None:
 
 @pytest.mark.parametrize("n", [1, 4, 5, 6, 8])
 def test_printed_panoptic_quality_is_the_mean_of_iou_times_dice(n: int) -> None:
-    """E[IoU Dice] = E[IoU] E[Dice] + r sd sd; r from -1 to 1, near 1 as Dice is a function of IoU."""
+    """E[IoU Dice] = E[IoU] E[Dice] + r sd sd, r near 1 because Dice is a function of IoU."""
     table = load(n)
     mean = table.pivot(index=CELL, columns="metric", values="value")
     spread = table.pivot(index=CELL, columns="metric", values="std")
@@ -112,10 +112,7 @@ def test_cyto_to_histo_is_printed_alike_in_tables_five_seven_and_eight() -> None
     keys = ["dataset_test", "metric"]
     five = values(load(5), keys, dataset_train="Cyto -> Histo")
     assert five.equals(values(load(8), keys, rate=0))
-    seven = load(7)
-    seven = seven[
-        (seven["dataset_train"] == "Cyto -> Histo") & (seven["dataset_test"] != "MultiInst")
-    ]
+    seven = load(7).query("dataset_train == 'Cyto -> Histo' and dataset_test != 'MultiInst'")
     means = seven.set_index(keys)["value"].sort_index()
     assert means.map("{:.3f}".format).tolist() == [text.split(" ± ")[0] for text in five]
 

@@ -40,9 +40,8 @@ def test_every_entry_can_be_found(bibliography) -> None:
 
 def test_no_doi_and_no_arxiv_number_stands_twice(bibliography) -> None:
     for field in ("doi", "eprint", "title"):
-        values = [
-            e.fields[field].lower() for e in bibliography.entries.values() if field in e.fields
-        ]
+        fields = [entry.fields for entry in bibliography.entries.values()]
+        values = [known[field].lower() for known in fields if field in known]
         assert len(values) == len(set(values)), field
 
 

@@ -1,6 +1,7 @@
 """The check counts what is there and finds what is broken."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +11,7 @@ import tifffile
 from helpers.data import check
 from helpers.data.check import check_all, check_dataset, count_disconnected, format_table
 from helpers.data.datasets import open_dataset
+from helpers.data.readers import FolderReader
 from helpers.errors import DataError
 
 LABELS = np.zeros((20, 30), np.uint16)
@@ -90,6 +92,23 @@ def test_instances_in_pieces_and_foreground_masks_are_noted(folder):
     assert "2 instances in 2 images are in several pieces" in notes
     assert "1 images hold a single instance in several pieces" in notes
     assert "e_masks.tif a foreground mask" in notes
+
+
+def test_what_the_reader_settled_is_noted(folder):
+    dataset = open_dataset(f"folder:{folder}")
+    account = {"overlap": 5, "clipped": 2, "lost": ("a: region 7 covers no pixel",)}
+
+    class Settling(FolderReader):
+        def load(self, item):
+            return replace(super().load(item), **account if item.id == "a" else {})
+
+    report = check_dataset(replace(dataset, reader=Settling()), progress=False)
+    assert report.problems == ()
+    notes = "\n".join(report.notes)
+    assert "5 pixels in 1 images were claimed by more than one instance" in notes
+    assert "2 instances reach beyond the edge" in notes
+    assert "1 annotated instances have no pixel" in notes
+    assert "a: region 7 covers no pixel" in notes
 
 
 def test_pieces_are_counted_per_instance():

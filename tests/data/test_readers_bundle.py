@@ -58,13 +58,16 @@ def test_monuseg_has_one_instance_per_region(opened):
     assert Counter(item.split for item in dataset.items) == {"train": 8, "test": 5}
     kumar_train = ["TCGA-21-5784", "TCGA-A7-A13E", "TCGA-AR-A1AK", "TCGA-G9-6362"]
     assert {item.group for item in dataset.items} >= set(kumar_train)
+    lost = []
     for item in dataset.items:
         reading = dataset.load(item)
+        lost += reading.lost
         regions = len(re.findall(r"<Region\s", item.labels.read_text()))
-        assert reading.sample.n_instances == regions
-        assert reading.lost == ()
+        assert reading.sample.n_instances + len(reading.lost) == regions
         assert reading.sample.image.shape == (1000, 1000, 3)
         assert reading.overlap < 0.02 * np.count_nonzero(reading.sample.labels)
+    [speck] = lost  # seven vertices around a tenth of a pixel
+    assert "region 478 (7 vertices) covers no pixel" in speck
 
 
 def test_monuseg_polygons_agree_with_the_point_test_and_the_shoelace_area(opened):
@@ -78,15 +81,19 @@ def test_monuseg_polygons_agree_with_the_point_test_and_the_shoelace_area(opened
         high = np.ceil(outline.max(axis=0)).astype(int) + 2
         part = np.s_[low[1] : high[1], low[0] : high[0]]
         points = np.stack([columns[part].ravel(), rows[part].ravel()], -1)
-        inside = Polygon(outline).contains_points(points).reshape(columns[part].shape)
-        # Two rules for centres exactly on an edge may differ, hence not equality.
-        assert np.count_nonzero(found[part] != inside) <= 0.02 * inside.sum() + 1
+        # Vertices of this file lie on pixel centres, where the two rules for edges differ.
+        inside = (
+            Polygon(outline + 1e-5 * np.array([1, 0.618]))
+            .contains_points(points)
+            .reshape(columns[part].shape)
+        )
+        np.testing.assert_array_equal(found[part], inside)
         assert not found[: low[1]].any()
         assert not found[:, high[0] :].any()
         x, y = outline.T
         raster_area += found.sum()
         exact_area += abs(x @ np.roll(y, 1) - y @ np.roll(x, 1)) / 2
-    assert raster_area == pytest.approx(exact_area, rel=0.02)
+    assert raster_area == pytest.approx(exact_area, rel=0.003)
 
 
 @pytest.mark.parametrize("patient", ["TCGA-HT-8564", "TCGA-ZF-A9R5", "TCGA-B0-5698"])

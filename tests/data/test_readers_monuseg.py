@@ -71,6 +71,14 @@ def test_touching_polygons_stay_apart(tmp_path):
     assert reading.overlap == 0
 
 
+def test_neighbours_with_vertices_on_pixel_centres_share_no_pixels():
+    corner = np.array([(10.5, 20.5), (17.5, 20.5), (17.5, 27.5)])
+    other = np.array([(10.5, 20.5), (17.5, 27.5), (10.5, 27.5)])
+    right = np.array([(17.5, 20.5), (24.5, 20.5), (24.5, 27.5), (17.5, 27.5)])
+    covered = np.concatenate([rasterise(outline, SHAPE) for outline in (corner, other, right)])
+    assert len(covered) == len(np.unique(covered)) == 7 * 14
+
+
 def test_parts_beyond_the_picture_are_cut_off(tmp_path):
     corner = [(-5, -5), (4, -5), (4, 3), (-5, 3)]
     far = [(70, 50), (95, 50), (95, 99), (70, 99)]

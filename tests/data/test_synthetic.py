@@ -144,11 +144,11 @@ def test_statistics_are_near_those_of_real_sets(samples, domain, count, diameter
 
 
 def test_cyto_cells_are_bright_and_blue_is_empty(samples):
-    margins = []
+    margins = []  # of pictures with both; some sheets fill the picture
     for sample in samples["synthetic-cyto"]:
         inside = sample.labels > 0
         assert not sample.image[..., 2].any()
-        if inside.any() and not inside.all():
+        if 0.02 < inside.mean() < 0.98:
             green = sample.image[..., 1]
             margins.append(green[inside].mean() - green[~inside].mean())
     assert min(margins) > 3

@@ -8,7 +8,13 @@ from hypothesis.extra.numpy import arrays
 from scipy.optimize import linear_sum_assignment
 
 from helpers.metrics import AP_THRESHOLDS, _kernels, evaluate
-from tests.metrics.oracles import exact_scores, perturbations, real_label_maps, scattered_discs
+from tests.metrics.oracles import (
+    cellpose_aji_range,
+    exact_scores,
+    perturbations,
+    real_label_maps,
+    scattered_discs,
+)
 
 AP = tuple(f"ap_{round(100 * t)}" for t in AP_THRESHOLDS)
 
@@ -110,6 +116,23 @@ def test_the_two_aggregated_jaccard_indices_differ_on_a_merger():
     assert found.aji_cellpose == pytest.approx(4 / 7)
 
 
+@pytest.mark.parametrize(
+    ("area", "common", "start", "end"),
+    [(20, 14, 6, 6), (12, 8, 4, 3)],
+    ids=["IoU 7/13", "IoU 1/2"],
+)
+def test_cellpose_counts_matches_before_it_adds_up_ious(area, common, start, end):
+    # A and X overlap in the middle; Y covers the start of A alone, and B the end of X.
+    length = 2 * area - common
+    truth, prediction = np.zeros((2, 1, length), int)
+    truth[0, :area] = 1
+    truth[0, area : area + end] = 2
+    prediction[0, :start] = 8
+    prediction[0, length - area :] = 9
+    assert (start + end) / area > common / length, "two poor pairs outweigh one match"
+    assert evaluate(truth, prediction).aji_cellpose == common / length
+
+
 def test_a_threshold_is_met_exactly():
     # IoU k/20 is counted at t = k/20, however k/20 rounds in binary.
     for k in range(10, 20):
@@ -186,8 +209,11 @@ def assert_equals_cellpose(truth, prediction):
     # Cellpose stores float32.
     ap = peer.average_precision(truth, prediction, threshold=list(AP_THRESHOLDS))[0]
     np.testing.assert_allclose([getattr(found, name) for name in AP], ap, atol=1e-7)
-    expected = peer.aggregated_jaccard_index([truth], [prediction])[0]
-    assert found.aji_cellpose == pytest.approx(expected, abs=1e-12)
+    # Matchings can be equally good and yet cover a few pixels more or less: any of them will do.
+    lowest, highest = cellpose_aji_range(truth, prediction)
+    for aji in (found.aji_cellpose, peer.aggregated_jaccard_index([truth], [prediction])[0]):
+        assert lowest - 1e-12 <= aji <= highest + 1e-12
+    assert highest - lowest < 1e-3, "the range is no test"
 
 
 @pytest.mark.parametrize("seed", range(3))

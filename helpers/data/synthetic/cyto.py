@@ -32,7 +32,7 @@ _DEFAULTS = {
     "patchy": (0.2, 0.6),  # unevenness of the rim
     "glow": (0.0, 0.6),  # brighter around the nucleus
     "texture": (0.1, 0.3),
-    "fibre": (0.0, 0.15),
+    "fibre": (0.0, 0.0),
     "puncta": (0.0, 0.2),
     "nucleus": (0.4, 0.55),  # relative to the cell's width
     "nucleus_level": (0.8, 2.2),  # red of a nucleus, relative to the green of a cell
@@ -140,8 +140,8 @@ ARCHETYPES: dict[str, tuple[float, str, dict[str, tuple[float, float]]]] = {
             "diameter": (26, 44),
             "spacing": (0.8, 0.95),
             "elongation": (1.0, 1.8),
-            "clustering": (0.0, 1.0),
-            "cover": (0.6, 1.0),
+            "clustering": (1.0, 1.0),
+            "cover": (0.45, 0.9),
             "body": (0.12, 0.4),
             "lobes": (0.0, 0.1),
             "rim": (0.8, 1.6),

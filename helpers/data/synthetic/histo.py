@@ -14,7 +14,7 @@ from helpers.data.synthetic.shapes import Form
 
 # Optical density of one unit of haematoxylin and of eosin in R, G, B: usual values for scanned
 # sections; each picture turns them a little, as laboratories differ.
-STAINS = np.array([[0.58, 0.78, 0.40], [0.19, 0.82, 0.50]])
+STAINS = np.array([[0.56, 0.80, 0.38], [0.19, 0.82, 0.50]])
 
 # Ranges (low, high) by architecture; diameters in pixels, spacing in nucleus diameters.
 _DEFAULTS = {
@@ -30,10 +30,10 @@ _DEFAULTS = {
     "foam": (0.0, 0.3),  # small vacuoles
     "membranes": (0.0, 0.3),
     "vesicular": (0.2, 0.8),  # pale nuclei with a dark envelope, against dark solid ones
-    "lymphocytes": (0.0, 0.35),
+    "lymphocytes": (0.0, 0.25),
     "eosin": (0.35, 0.65),
-    "basophilia": (0.05, 0.25),  # haematoxylin in the cytoplasm
-    "nucleus": (1.15, 1.9),  # haematoxylin of a nucleus
+    "basophilia": (0.05, 0.3),  # haematoxylin in the cytoplasm
+    "nucleus": (1.35, 2.2),  # haematoxylin of a nucleus
     "blur": (0.6, 1.1),
 }
 ARCHITECTURES: dict[str, tuple[float, dict[str, tuple[float, float]]]] = {
@@ -72,7 +72,7 @@ ARCHITECTURES: dict[str, tuple[float, dict[str, tuple[float, float]]]] = {
             "gap_scale": (22, 40),
             "stroma": (0.05, 0.25),
             "vesicular": (0.0, 0.3),
-            "nucleus": (1.4, 2.1),
+            "nucleus": (1.6, 2.4),
             "basophilia": (0.15, 0.4),
         },
     ),
@@ -86,7 +86,7 @@ ARCHITECTURES: dict[str, tuple[float, dict[str, tuple[float, float]]]] = {
             "diameter": (19, 26),
             "vesicular": (0.0, 0.3),
             "lymphocytes": (0.0, 0.1),
-            "nucleus": (1.4, 2.1),
+            "nucleus": (1.6, 2.4),
         },
     ),
 }
@@ -284,7 +284,7 @@ def _scan(
 ) -> np.ndarray:
     """Light through the stained section, the scanner's blur and noise, and JPEG."""
     stains = STAINS * np.exp(0.06 * rng.standard_normal(STAINS.shape))
-    strength = np.exp(0.18 * rng.standard_normal(2))
+    strength = np.exp(0.22 * rng.standard_normal(2))
     white = np.array([243, 241, 244]) - rng.uniform(0, 14, 3)
     maps = [blue * strength[0], eosin * strength[1]]
     image = optics.blur(optics.absorb(maps, stains, white), style["blur"])

@@ -1,0 +1,193 @@
+"""Figures of the chapter ``redundancy``."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from skimage.segmentation import find_boundaries
+
+from helpers.chapters.figures import COLOURS
+from helpers.chapters.redundancy.tables import by_rate
+from helpers.data.sample import Sample
+from helpers.metrics import evaluate
+
+METHOD_STYLES = {
+    "random": {"color": COLOURS["blue"], "marker": "o"},
+    "DQ": {"color": COLOURS["black"], "marker": "s"},
+    "DQ, printed equation": {"color": COLOURS["orange"], "marker": "s"},
+    "DQ, released code": {"color": COLOURS["green"], "marker": "^"},
+    "random, equal epochs": {"color": COLOURS["purple"], "marker": "o", "linestyle": "--"},
+}
+METRIC_NAMES = {
+    "iou": "IoU",
+    "dice": "Dice",
+    "precision": "precision",
+    "recall": "recall",
+    "accuracy": "accuracy",
+    "pq_paper": "“PQ” of the paper (IoU x Dice)",
+    "pq": "panoptic quality",
+    "ap_50": "AP at IoU 0.5",
+    "aji": "AJI",
+}
+SOURCE_STYLES = {"published": "-", "recorded": "-", "this run": ":"}
+
+
+def dice_by_source(sources: dict[str, pd.DataFrame]) -> Figure:
+    """Dice against the share of the data, one panel per source, one curve per method."""
+    figure, axes = plt.subplots(
+        1, len(sources), figsize=(3.6 * len(sources), 3.4), sharey=True, layout="constrained"
+    )
+    for axis, (name, table) in zip(np.atleast_1d(axes), sources.items(), strict=True):
+        for method in METHOD_STYLES:
+            _curve(axis, table, method, "dice")
+        _rate_axis(axis)
+        axis.set_title(name if len(table) else f"{name}: none yet")
+    np.atleast_1d(axes)[0].set_ylabel("Dice, mean over images")
+    _legend_below(figure, axes)
+    return figure
+
+
+def six_metrics(sources: dict[str, pd.DataFrame]) -> Figure:
+    """The paper's six metrics against the share of the data, sources in one panel each metric."""
+    metrics = ("iou", "dice", "precision", "recall", "accuracy", "pq_paper")
+    figure, axes = plt.subplots(2, 3, figsize=(10, 6), layout="constrained")
+    for axis, metric in zip(axes.ravel(), metrics, strict=True):
+        _curve(axis, sources["published"], "DQ", metric, label="published (DQ, Cyto)")
+        for name in ("recorded", "this run"):
+            if name in sources:
+                style = {"linestyle": SOURCE_STYLES[name]}
+                for method in ("random", "DQ, printed equation"):
+                    _curve(axis, sources[name], method, metric, f"{name}: {method}", style)
+        _rate_axis(axis)
+        axis.set_title(METRIC_NAMES[metric])
+    _legend_below(figure, axes)
+    return figure
+
+
+def proxy_against_real(table: pd.DataFrame) -> Figure:
+    """What the paper prints as panoptic quality beside the real one and two more."""
+    figure, axis = plt.subplots(figsize=(5.6, 3.6), layout="constrained")
+    colours = ["grey", "blue", "green", "purple"]
+    for metric, colour in zip(("pq_paper", "pq", "ap_50", "aji"), colours, strict=True):
+        style = {"color": COLOURS[colour], "linestyle": "--" if metric == "pq_paper" else "-"}
+        _curve(axis, table, "random", metric, METRIC_NAMES[metric], style)
+    _rate_axis(axis)
+    axis.set_ylabel("mean over images")
+    axis.legend()
+    return figure
+
+
+def merged_cells(sample: Sample) -> tuple[Figure, pd.DataFrame]:
+    """The true instances, and the same foreground as one instance, with what metrics say of it."""
+    merged = (sample.labels > 0).astype(np.int32)
+    scores = evaluate(sample.labels, merged).as_dict()
+    figure, axes = plt.subplots(1, 2, figsize=(6.4, 3.3), layout="constrained")
+    panels = [(sample.labels, f"annotation: {sample.n_instances} cells"), (merged, "one cell")]
+    for axis, (labels, title) in zip(axes, panels, strict=True):
+        draw_outlines(axis, sample.image, labels)
+        axis.set_title(title)
+    kept = ["iou", "dice", "pq_paper", "pq", "ap_50", "aji"]
+    rows = [{"metric": METRIC_NAMES[m], "value": f"{scores[m]:.3f}"} for m in kept]
+    return figure, pd.DataFrame(rows)
+
+
+def sample_images(samples: list[Sample], columns: int = 4) -> Figure:
+    """Held-out images with the outlines of their annotated instances."""
+    figure, axes = plt.subplots(
+        1, columns, figsize=(2.6 * columns, 2.8), layout="constrained", squeeze=False
+    )
+    for axis in axes.ravel():
+        axis.axis("off")
+    for axis, sample in zip(axes.ravel(), samples, strict=False):
+        draw_outlines(axis, sample.image, sample.labels)
+        axis.set_title(f"{sample.n_instances} instances", fontsize=9)
+    return figure
+
+
+def chosen_patches(images: np.ndarray, chosen: dict[str, np.ndarray], columns: int = 8) -> Figure:
+    """The first patches that each way of choosing takes, one row per way.
+
+    Args:
+        images: (n, size, size), scaled to about 0..1.
+        chosen: indices by name of the method.
+    """
+    figure, axes = plt.subplots(
+        len(chosen),
+        columns,
+        figsize=(1.25 * columns, 1.5 * len(chosen)),
+        layout="constrained",
+        squeeze=False,
+    )
+    for axis in axes.ravel():
+        axis.axis("off")
+    for row, (name, indices) in zip(axes, chosen.items(), strict=True):
+        row[0].set_title(name, loc="left", fontsize=9)
+        spread = np.linspace(0, len(indices) - 1, min(columns, len(indices))).astype(int)
+        for axis, index in zip(row, indices[spread], strict=False):
+            axis.imshow(np.float32(images[index]), cmap="gray", vmin=0, vmax=1.2)
+    return figure
+
+
+def predictions_by_rate(samples: list[Sample], masks: dict[str, list[np.ndarray]]) -> Figure:
+    """Annotation and predictions of a few held-out images; one row per image."""
+    columns = ["annotation", *masks]
+    figure, axes = plt.subplots(
+        len(samples),
+        len(columns),
+        figsize=(2.1 * len(columns), 2.2 * len(samples)),
+        layout="constrained",
+        squeeze=False,
+    )
+    for row, (axis_row, sample) in enumerate(zip(axes, samples, strict=True)):
+        shown = [sample.labels, *(predicted[row] for predicted in masks.values())]
+        for axis, labels, name in zip(axis_row, shown, columns, strict=True):
+            draw_outlines(axis, sample.image, labels)
+            score = "" if name == "annotation" else f"\nPQ {evaluate(sample.labels, labels).pq:.2f}"
+            axis.set_title(f"{name if row == 0 else ''}{score}", fontsize=9)
+    return figure
+
+
+def draw_outlines(axis: Axes, image: np.ndarray, labels: np.ndarray) -> None:
+    """An image in grey with the outlines of its instances in orange."""
+    grey = image.mean(axis=2) if image.ndim == 3 else image
+    low, high = np.percentile(grey, [0.5, 99.5])
+    shade = np.clip((grey - low) / max(high - low, 1e-6), 0, 1)
+    picture = np.dstack([shade] * 3)
+    picture[find_boundaries(labels, mode="inner")] = (0.90, 0.40, 0.0)
+    axis.imshow(picture, interpolation="nearest")
+    axis.axis("off")
+
+
+def _curve(
+    axis: Axes,
+    table: pd.DataFrame,
+    method: str,
+    metric: str,
+    label: str | None = None,
+    style: dict | None = None,
+) -> None:
+    """Mean over seeds with a band from the lowest to the highest seed; nothing if not there."""
+    if not (table["method"] == method).any():
+        return
+    points = by_rate(table, method, metric)
+    look = {**METHOD_STYLES[method], **(style or {})}
+    axis.plot(points["rate"], points["mean"], label=label or method, **look)
+    axis.fill_between(
+        points["rate"], points["low"], points["high"], color=look["color"], alpha=0.15, linewidth=0
+    )
+
+
+def _rate_axis(axis: Axes) -> None:
+    axis.set_xscale("log")
+    axis.set_xticks([1, 3, 10, 30, 100], ["1", "3", "10", "30", "100"])
+    axis.minorticks_off()
+    axis.set_xlabel("share of the training patches (%)")
+
+
+def _legend_below(figure: Figure, axes: np.ndarray) -> None:
+    entries = {}
+    for axis in np.ravel(axes):
+        handles, labels = axis.get_legend_handles_labels()
+        entries |= dict(zip(labels, handles, strict=True))
+    figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=3)
