@@ -5,6 +5,8 @@ it on whole held-out images. The training and test images are the same in all tr
 sets the choice of patches, the starting weights, the order of patches and the augmentation.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -131,7 +133,8 @@ def run_trial(trial: RedundancyTrial, folder: Path, prepared: Prepared) -> dict:
     plan = replace(trial.plan, steps=steps_of(trial, len(chosen), len(store)))
     network = build_cpnet(trial.width, trial.seed).to(resolve_device(trial.device))
     checkpoint = folder / "checkpoint.pt"
-    log = train(network, store, chosen, plan, trial.seed, checkpoint)
+    with _progress(trial, plan.steps) as show:
+        log = train(network, store, chosen, plan, trial.seed, checkpoint, show)
     images = measure(network, prepared, getattr(torch, plan.precision), folder / "examples.npz")
     save_weights(network, folder / "weights.pt")
     checkpoint.unlink(missing_ok=True)
@@ -144,6 +147,21 @@ def run_trial(trial: RedundancyTrial, folder: Path, prepared: Prepared) -> dict:
         "losses": [round(loss, 5) for loss in log.losses],
         "images": images,
     }
+
+
+@contextmanager
+def _progress(trial: RedundancyTrial, steps: int) -> Iterator[Callable[[int, float], None]]:
+    """A bar with loss and time left, for trainings that take longer than a few seconds."""
+    from tqdm import tqdm
+
+    name = f"{trial.selection} {trial.rate:.0%} seed {trial.seed} ({trial.budget})"
+    with tqdm(total=steps, desc=name, delay=20, mininterval=20, leave=False) as bar:
+
+        def show(done: int, loss: float) -> None:
+            bar.update(done - bar.n)
+            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+
+        yield show
 
 
 def measure(

@@ -14,7 +14,7 @@ from helpers.chapters.records import RunRecord
 TITLE = "How much data is enough?"
 PROSE = r"""# How much data is enough?
 
-A chapter in miniature {cite:p}`zhao2025efficiency`, with a formula
+A chapter in miniature {cite:p}`zhao2025data`, with a formula
 
 $$ \mathrm{pq\_paper} = \frac{1}{n} \sum_i \mathrm{IoU}_i \, \mathrm{Dice}_i $$
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pandas as pd
 
 from helpers.chapters.claims import Claim
@@ -22,7 +23,9 @@ def _paired(
     """``combine`` applied to several (method, rate) cells, seed by seed."""
     columns = [_values(table, method, rate) for method, rate in cells]
     frame = pd.concat(columns, axis=1, join="inner")
-    return [float(combine(*row)) for row in frame.itertuples(index=False)]
+    # A model that found nothing has Dice 0: the quotient is then no number, and judge leaves it out.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return [float(combine(*map(np.float64, row))) for row in frame.itertuples(index=False)]
 
 
 def _subset_method(table: pd.DataFrame) -> str:

@@ -88,7 +88,7 @@ def by_rate(table: pd.DataFrame, method: str, metric: str) -> pd.DataFrame:
     return grouped.agg(mean="mean", low="min", high="max", n_seeds="count").reset_index()
 
 
-def spread_over_images(table: pd.DataFrame, images: pd.DataFrame, seed: int) -> pd.DataFrame:
+def spread_over_images(images: pd.DataFrame, seed: int) -> pd.DataFrame:
     """The two kinds of spread side by side, for Dice of random subsets at every rate.
 
     Returns:
@@ -191,9 +191,9 @@ def in_words(sources: dict[str, pd.DataFrame]) -> str:
             continue
         ten = curve.iloc[(curve["rate"] - 10).abs().argsort()[:1]].iloc[0]
         full = curve.iloc[-1]
+        share = f" ({ten['mean'] / full['mean']:.1%} of it)" if full["mean"] > 0 else ""
         sentences.append(
-            f"- **{name}**: {ten['rate']:g} % of the patches give Dice {ten['mean']:.3f}, "
-            f"{full['rate']:g} % give {full['mean']:.3f} "
-            f"({ten['mean'] / full['mean']:.1%} of it); chosen by {method}."
+            f"- **{name}**: {ten['rate']:g} % of the patches, chosen by {method}, give Dice "
+            f"{ten['mean']:.3f}{share and ','} {full['rate']:g} % give {full['mean']:.3f}{share}."
         )
     return "In short:\n\n" + "\n".join(sentences)
