@@ -128,7 +128,8 @@ def _read(reader: Reader, items: list[Item], polarity: Polarity, workers: int) -
     from tqdm import tqdm
 
     jobs = (delayed(_read_one)(reader, item, polarity) for item in items)
-    read = Parallel(n_jobs=workers, return_as="generator")(jobs)
+    processes = workers if len(items) > 20 else 1
+    read = Parallel(n_jobs=processes, return_as="generator")(jobs)
     return list(tqdm(read, "reading images", len(items), mininterval=2))
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from helpers.errors import ParameterError
+from helpers.models.dynamics import load_dynamics
 
 MULTIPLE = 8
 
@@ -81,9 +82,7 @@ def flows_to_masks(flows: np.ndarray, options: MaskOptions) -> np.ndarray:
     Returns:
         int32 (height, width); 0 is background, 1..K are instances.
     """
-    from cellpose import dynamics
-
-    masks = dynamics.resize_and_compute_masks(
+    masks = load_dynamics().resize_and_compute_masks(
         flows[:2],
         flows[2],
         niter=options.iterations,

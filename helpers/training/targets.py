@@ -12,6 +12,7 @@ import numpy as np
 from helpers.data.patches import Patch, PatchGrid, cut, list_patches
 from helpers.data.sample import Sample
 from helpers.errors import DataError
+from helpers.models.dynamics import load_dynamics
 
 CHANNELS = ("image", "foreground", "flow_y", "flow_x")
 
@@ -26,13 +27,13 @@ def flow_targets(labels: np.ndarray) -> np.ndarray:
         float32 (2, height, width): y and x components, zero outside instances.
     """
     import torch
-    from cellpose import dynamics
     from skimage.segmentation import relabel_sequential
 
     if not labels.any():
         return np.zeros((2, *labels.shape), np.float32)
     dense = relabel_sequential(labels)[0].astype(np.int64)
-    return dynamics.masks_to_flows(dense, device=torch.device("cpu")).astype(np.float32)
+    flows = load_dynamics().masks_to_flows(dense, device=torch.device("cpu"))
+    return flows.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,9 @@ def _fill(
         )
         for p in patches
     )
-    results = Parallel(n_jobs=workers, return_as="generator", batch_size=8)(jobs)
+    # Starting processes takes longer than computing a few patches.
+    processes = workers if len(patches) > 200 else 1
+    results = Parallel(n_jobs=processes, return_as="generator", batch_size=8)(jobs)
     counts = []
     for index, (stack, count) in enumerate(
         tqdm(results, "flow targets", len(patches), mininterval=2)

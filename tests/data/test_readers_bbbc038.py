@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from helpers.data.readers.bbbc038 import BBBC038Reader, modality_of
 from helpers.errors import DataError
@@ -54,15 +55,39 @@ def test_empty_mask_is_reported_with_its_file(tmp_path):
     assert "m1.png" in reading.lost[0]
 
 
-def test_items_are_ordered_and_grouped_by_image(tmp_path):
-    for name in ("c", "a", "b"):
-        write(tmp_path, name, [box(0, 0, 5, 5)])
+def test_items_are_ordered_and_grouped_by_field(tmp_path):
+    rng = np.random.default_rng(0)
+    field, alone = (_texture(rng, (SHAPE[0], 2 * SHAPE[1])) for _ in range(2))
+    tiles = {
+        "d": field[:, : SHAPE[1]],
+        "b": field[:, SHAPE[1] :],
+        "a": alone[:, : SHAPE[1]],
+        "c": np.zeros(SHAPE),
+    }
+    for name, grey in tiles.items():
+        image = np.repeat(grey[..., None].astype(np.uint8), 4, axis=2)
+        write(tmp_path, name, [box(0, 0, 5, 5)], image)
     items = READER.items(tmp_path)
     assert [(item.id, item.group, item.split) for item in items] == [
         ("a", "a", ""),
         ("b", "b", ""),
         ("c", "c", ""),
+        ("d", "b", ""),
     ]
+    assert READER.read(items[3]).group == "b"
+
+
+def _texture(rng, shape):
+    smooth = gaussian_filter(rng.normal(size=shape), 3)
+    return 128 + 40 * smooth / smooth.std() + rng.normal(size=shape)
+
+
+def test_unreadable_image_is_refused_by_name_when_items_are_listed(tmp_path):
+    folder = write(tmp_path, "a", [box(0, 0, 5, 5)])
+    path = folder / "images" / "a.png"
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(DataError, match=r"a\.png"):
+        READER.items(tmp_path)
 
 
 def test_images_without_masks_and_masks_without_image_are_named(tmp_path):

@@ -3,7 +3,7 @@
 import io
 import re
 import zipfile
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,9 @@ from PIL import Image
 
 from helpers.data.check import check_dataset
 from helpers.data.datasets import open_dataset
+from helpers.data.fields import borders_of, neighbours
+from helpers.data.readers.bbbc038 import modality_of
+from helpers.data.readers.images import decode, to_float
 from helpers.data.readers.monuseg import rasterise, read_regions
 
 pytestmark = pytest.mark.bundle
@@ -44,13 +47,36 @@ def test_bbbc038_has_one_instance_per_mask_file_and_the_stated_modalities(bundle
     assert {item.id for item in dataset.items} == set(files)
     report = check_dataset(dataset, progress=False)
     assert report.problems == ()
-    assert report.n_images == report.n_groups == 500
+    assert report.n_images == 500
+    assert 200 <= report.n_groups <= 320
     assert report.n_instances == sum(files.values()) == 21_774
     assert report.modalities == {"fluorescence": 414, "brightfield": 12, "histology": 74}
     assert (report.dtypes, report.channels) == (("uint8",), (3,))
     assert not report.complete
     for item in dataset.items[::50]:
         assert dataset.read(item).n_instances == files[item.id]
+
+
+@pytest.mark.slow
+def test_bbbc038_fields_are_of_one_kind_and_no_work_of_chance(opened):
+    items = opened("bbbc038").items
+    images = [decode(item.image) for item in items]
+    kinds = defaultdict(set)
+    for item, image in zip(items, images, strict=True):
+        kinds[item.group].add(modality_of(to_float(image, item.image)))
+    assert all(len(found) == 1 for found in kinds.values())
+    assert set(kinds) <= {item.id for item in items}
+    assert max(Counter(item.group for item in items).values()) <= 16
+
+    tiles = [borders_of(image) for image in images]
+    bottom, right = [tile.bottom for tile in tiles], [tile.right for tile in tiles]
+    found = len(neighbours(bottom, [tile.top for tile in tiles]))
+    found += len(neighbours(right, [tile.left for tile in tiles]))
+    # No cut runs between a line and a reversed one: what matches there does so by chance.
+    chance = len(neighbours(bottom, [tile.top[:, ::-1] for tile in tiles]))
+    chance += len(neighbours(right, [tile.left[:, ::-1] for tile in tiles]))
+    assert found > 200
+    assert chance <= 0.01 * found
 
 
 def test_monuseg_has_one_instance_per_region(opened):

@@ -23,7 +23,7 @@ def _paired(
     """``combine`` applied to several (method, rate) cells, seed by seed."""
     columns = [_values(table, method, rate) for method, rate in cells]
     frame = pd.concat(columns, axis=1, join="inner")
-    # A model that found nothing has Dice 0: the quotient is then no number, and judge leaves it out.
+    # A model that found nothing has Dice 0: a quotient by it is no number and is left out later.
     with np.errstate(divide="ignore", invalid="ignore"):
         return [float(combine(*map(np.float64, row))) for row in frame.itertuples(index=False)]
 

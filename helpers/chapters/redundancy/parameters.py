@@ -25,7 +25,7 @@ class Parameters(ChapterParameters):
     patch_stride: int = Field(112, ge=1, description="step between patches in pixels")
     edge: Literal["pad", "drop"] = Field("pad", description="windows at the border")
     min_instances: int = Field(0, ge=0, description="patches with fewer are left out (0: none)")
-    rates: list[Share] = Field([0.02, 0.1, 0.3, 1.0], description="shares of training patches")
+    rates: list[Share] = Field([0.02, 0.1, 1.0], description="shares of training patches")
     selections: list[Literal["random", "dq_paper_eq", "dq_official_code"]] = Field(
         ["random", "dq_paper_eq", "dq_official_code"], description="how patches are chosen"
     )

@@ -14,11 +14,11 @@ from helpers.errors import DataError
 
 @dataclass(frozen=True)
 class Item:
-    """One annotated image of a data set, before its pixels are read.
+    """One annotated image of a data set, without its pixels.
 
     Attributes:
         id: unique within its data set.
-        group: what must not be split between training and test (source image, patient).
+        group: what must not be split between training and test (source image, field, patient).
         image: file of the image; ``None`` if it is generated.
         labels: file, or folder of files, that holds the instances; ``None`` if there is none.
         split: ``"train"`` or ``"test"`` where the official layout says so, else ``""``.
@@ -57,10 +57,14 @@ class Reader(ABC):
 
     @abstractmethod
     def items(self, root: Path) -> list[Item]:
-        """The images below ``root``, ordered by id; no pixels are read.
+        """The images below ``root``, ordered by id.
+
+        No pixels are read, unless only they tell the groups: so it is with BBBC038, whose images
+        are all decoded here once to find the tiles of one field.
 
         Raises:
-            DataError: no images, or an image or its annotation lacks the other.
+            DataError: no images, or an image or its annotation lacks the other; or an image is
+                unreadable, where pixels are read.
         """
 
     @abstractmethod
