@@ -99,7 +99,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _data_list(options: argparse.Namespace) -> None:
-    from helpers.data.fetch import list_entries
+    from helpers.data.listing import list_entries
 
     print(list_entries())
 

@@ -2,14 +2,13 @@
 
 import hashlib
 import json
-import os
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tqdm.auto import tqdm
 
 from helpers.errors import DataError
+from helpers.files import write_text
 from helpers.paths import data_dir
 
 _CHUNK = 1 << 20
@@ -114,21 +113,14 @@ def make_folder(folder: Path) -> Path:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write ``text`` to a temporary name beside ``path`` and rename it into place.
+    """Write ``text``, whole or not at all.
 
     Raises:
         DataError: the folder cannot be written or the disk is full.
     """
-    temporary: Path | None = None
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-        temporary = Path(name)
-        with os.fdopen(handle, "w") as stream:
-            stream.write(text)
-        temporary.replace(path)
+        write_text(path, text)
     except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
         raise DataError(
             f"{path}: cannot be written ({error}). "
             "Free some disk space, or set BOOK_DATA_DIR to a folder that can be written."

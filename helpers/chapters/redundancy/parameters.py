@@ -14,16 +14,16 @@ class Parameters(ChapterParameters):
 
     dataset: str = Field("synthetic-cyto", description="name in the manifest, or folder:PATH")
     n_images: int = Field(48, ge=0, description="images generated, or drawn at most (0: all)")
-    image_size: int = Field(320, ge=64, description="side of generated images in pixels")
+    image_size: int = Field(336, ge=64, description="side of generated images in pixels")
     test_share: float = Field(0.25, gt=0, lt=1, description="share of images held out")
-    max_test_images: int = Field(0, ge=0, description="held-out images tested on (0: all)")
+    max_test_images: int = Field(8, ge=0, description="held-out images tested on (0: all)")
     seed: int = Field(0, ge=0, description="of the data: generation, drawing, split")
     polarity: Literal["as_is", "bright_objects"] = Field(
         "as_is", description="bright_objects inverts images with a bright background"
     )
     patch_size: int = Field(224, ge=16, description="side of the patches in pixels")
     patch_stride: int = Field(112, ge=1, description="step between patches in pixels")
-    edge: Literal["pad", "drop"] = Field("pad", description="windows at the border")
+    edge: Literal["pad", "drop"] = Field("drop", description="windows at the border")
     min_instances: int = Field(0, ge=0, description="patches with fewer are left out (0: none)")
     rates: list[Share] = Field([0.02, 0.1, 1.0], description="shares of training patches")
     selections: list[Literal["random", "dq_paper_eq", "dq_official_code"]] = Field(
@@ -35,7 +35,7 @@ class Parameters(ChapterParameters):
     width: int = Field(8, ge=1, description="CPnet's first level; 32 is the full network")
     steps: int = Field(100, ge=1, description="optimisation steps on all patches")
     batch_size: int = Field(8, ge=1, description="crops per step")
-    crop: int = Field(112, ge=16, description="side of the training crops, a multiple of 8")
+    crop: int = Field(96, ge=16, description="side of the training crops, a multiple of 8")
     learning_rate: float = Field(0.1, gt=0, description="of SGD")
     scale_range: float = Field(0.5, ge=0, lt=2, description="width of the random scale interval")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="to train on")

@@ -1,0 +1,38 @@
+"""What the manifest holds, and what of it is on this machine."""
+
+from helpers.data.fetch import fingerprint_of
+from helpers.data.manifest import Entry, load_manifest
+from helpers.paths import bundle_dir
+
+
+def list_entries() -> str:
+    """A table of all entries: name, kind, where it is, how it is got, licence, title."""
+    rows = [("name", "kind", "here", "access", "licence", "title")]
+    rows += [_row(entry) for entry in load_manifest().entries.values()]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    return "\n".join(
+        "  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[-1]])
+        for row in rows
+    )
+
+
+def _row(entry: Entry) -> tuple[str, ...]:
+    return (
+        entry.name,
+        entry.kind,
+        _where(entry),
+        entry.access if entry.kind != "synthetic" else "-",
+        entry.licence.name[:28],
+        entry.title,
+    )
+
+
+def _where(entry: Entry) -> str:
+    if entry.kind == "synthetic":
+        return "generated"
+    if bundle_dir() is not None:
+        from helpers.data.bundle import load_bundle
+
+        if entry.name in load_bundle(bundle_dir()).datasets:
+            return "bundle"
+    return "yes" if fingerprint_of(entry.name) else "no"

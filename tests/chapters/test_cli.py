@@ -1,0 +1,60 @@
+import json
+
+import pytest
+import yaml
+
+from helpers import doctor
+from helpers.cli import main
+
+
+def test_params_can_be_given_to_papermill(capsys):
+    assert main(["params", "redundancy", "--profile", "smoke", "-p", "steps=7"]) == 0
+    values = yaml.safe_load(capsys.readouterr().out)
+    assert values["steps"] == 7
+    assert values["profile"] == "smoke"
+    assert values["rates"] == [0.1, 1.0]
+
+
+def test_params_describe_themselves(capsys):
+    assert main(["params", "redundancy", "--describe"]) == 0
+    assert "learning_rate (float): of SGD" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("pair", "named"), [("raets=[0.1]", "'raets'"), ("seed=x", "'seed'"), ("rates", "'rates'")]
+)
+def test_bad_parameters_end_the_run_before_it_starts(pair, named, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("BOOK_RUNS_DIR", str(tmp_path / "runs"))
+    assert main(["run", "redundancy", "-p", pair]) == 2
+    assert named in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_doctor_reports_every_line_and_fails_on_a_wrong_bundle(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("BOOK_DATA_BUNDLE", str(tmp_path))
+    assert main(["doctor"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert all(line.startswith(("[OK]", "[FAIL]")) for line in lines)
+    assert any("bundle.yaml" in line for line in lines if line.startswith("[FAIL]"))
+    for word in ("Python", "packages", "torch pair", "device", "memory", "disk", "write access"):
+        assert any(word in line for line in lines), word
+
+
+def test_doctor_names_packages_that_differ_from_the_lock(monkeypatch):
+    monkeypatch.setattr(doctor, "version", lambda name: "0.0.1")
+    (finding,) = doctor._packages()
+    assert not finding.ok
+    assert "numpy 0.0.1 instead of" in finding.found
+
+
+def test_data_list_and_unknown_names(capsys):
+    assert main(["data", "list"]) == 0
+    assert "synthetic-cyto" in capsys.readouterr().out
+    assert main(["data", "fetch", "bbbc39"]) == 2
+    assert "bbbc038" in capsys.readouterr().err
+
+
+def test_data_check_prints_json(capsys):
+    assert main(["data", "check", "synthetic-cyto", "--json"]) == 0
+    (report,) = json.loads(capsys.readouterr().out)
+    assert report["problems"] == []

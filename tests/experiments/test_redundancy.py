@@ -1,0 +1,102 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from helpers.data.patches import PatchGrid
+from helpers.experiments.preparation import DataSettings, prepare_data
+from helpers.experiments.redundancy import (
+    RedundancyTrial,
+    choose_patches,
+    list_trials,
+    run_trial,
+    steps_of,
+)
+from helpers.training.loop import TrainingPlan
+
+SETTINGS = DataSettings(
+    dataset="synthetic-cyto",
+    n_images=5,
+    image_size=96,
+    test_share=0.4,
+    max_test_images=0,
+    seed=0,
+    polarity="as_is",
+    grid=PatchGrid(48, 24, "pad"),
+)
+PLAN = TrainingPlan(steps=4, batch_size=2, crop=32)
+TRIAL = RedundancyTrial("random", 0.2, "steps", 0, 2, PLAN)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def prepared(cache):
+    return prepare_data(SETTINGS, cache)
+
+
+def test_no_image_is_on_both_sides_and_test_images_are_whole(prepared):
+    assert not set(prepared.train_ids) & set(prepared.test_ids)
+    assert len(prepared.train_ids) == 3
+    assert set(prepared.patches().groups) == set(prepared.train_ids)
+    assert [s.id for s in prepared.test_samples()] == prepared.test_ids
+    assert all(s.image.shape == (96, 96, 1) for s in prepared.test_samples())
+    assert len(prepared.patches()) == 3 * 16
+
+
+def test_preparing_again_reads_and_equal_content_has_an_equal_name(prepared, cache, tmp_path):
+    assert prepare_data(SETTINGS, cache) == prepared
+    elsewhere = prepare_data(SETTINGS, tmp_path)
+    assert elsewhere.content == prepared.content
+    other = prepare_data(dataclasses.replace(SETTINGS, seed=1), tmp_path)
+    assert other.content != prepared.content
+
+
+@pytest.mark.parametrize("selection", ["random", "dq_paper_eq", "dq_official_code"])
+def test_subsets_have_the_exact_size_and_depend_on_the_seed_as_they_should(prepared, selection):
+    trial = dataclasses.replace(TRIAL, selection=selection)
+    chosen = choose_patches(trial, prepared)
+    assert len(chosen) == round(0.2 * 48)
+    assert (chosen == choose_patches(trial, prepared)).all()
+    other = choose_patches(dataclasses.replace(trial, seed=1), prepared)
+    # The released procedure has no chance in it; the other two do.
+    assert (len(other) == len(chosen) and (other == chosen).all()) == (
+        selection == "dq_official_code"
+    )
+
+
+def test_all_takes_all(prepared):
+    trial = dataclasses.replace(TRIAL, selection="all", rate=1.0)
+    assert choose_patches(trial, prepared).tolist() == list(range(48))
+
+
+def test_trials_are_listed_once_each():
+    trials = list_trials([0.1, 0.5, 1.0], [0, 1], ["random", "dq_paper_eq"], True, TRIAL)
+    assert len(trials) == len(set(trials)) == (2 * 2 + 2) * 2 + 2
+    assert sum(t.selection == "all" for t in trials) == 2
+    assert {t.selection for t in trials if t.budget == "epochs"} == {"random"}
+
+
+def test_equal_epochs_scale_steps_with_the_subset_and_equal_steps_do_not():
+    plan = dataclasses.replace(PLAN, steps=400, batch_size=16)
+    trial = dataclasses.replace(TRIAL, plan=plan)
+    assert steps_of(trial, 100, 1000) == 400
+    assert steps_of(dataclasses.replace(trial, budget="epochs"), 100, 1000) == 40
+    assert steps_of(dataclasses.replace(trial, budget="epochs"), 1000, 1000) == 400
+
+
+def test_a_trial_measures_every_test_image_and_repeats_exactly(prepared, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    first = run_trial(TRIAL, tmp_path / "a", prepared)
+    second = run_trial(TRIAL, tmp_path / "b", prepared)
+    assert [row["id"] for row in first["images"]] == prepared.test_ids
+    assert first["steps"] == len(first["losses"]) == 4
+    np.testing.assert_equal(
+        {k: v for k, v in first.items() if k != "train_seconds"},
+        {k: v for k, v in second.items() if k != "train_seconds"},
+    )
+    assert {p.name for p in (tmp_path / "a").iterdir()} == {"weights.pt", "examples.npz"}

@@ -1,0 +1,113 @@
+"""Chapters end to end at the smoke profile, and what makes a run stale."""
+
+import json
+
+import nbformat
+import pytest
+
+from helpers.chapters import results, runner
+from helpers.chapters.registry import CHAPTERS, Chapter
+from helpers.chapters.runner import NOTEBOOK, RECORD, RESULTS, run_chapter
+from helpers.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def runs_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BOOK_RUNS_DIR", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module", params=list(CHAPTERS))
+def smoke(request, runs_folder):
+    return run_chapter(request.param, "smoke")
+
+
+def test_the_run_leaves_notebook_results_and_record(smoke):
+    notebook = nbformat.read(smoke.folder / NOTEBOOK, as_version=4)
+    outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
+    assert not any(out.output_type == "error" for out in outputs)
+    assert any("book-figure" in out.get("data", {}).get("text/html", "") for out in outputs)
+    table = results.read_table(smoke.folder / RESULTS)
+    assert set(table["source"]) == {"this run"}
+    assert set(table["profile"]) == {"smoke"}
+    record = json.loads((smoke.folder / RECORD).read_text())
+    assert record["status"] == "ok"
+    assert record["seeds"] == record["parameters"]["seeds"]
+    assert record["data"][0]["source"] == "synthetic"
+    assert {file["path"] for file in record["files"]} >= {NOTEBOOK, RESULTS}
+    assert record["packages"]["torch"]
+    assert record["duration_s"] < 180
+
+
+def test_an_unchanged_run_is_reused_and_another_parameter_is_another_run(smoke):
+    name = smoke.record.chapter
+    assert run_chapter(name, "smoke").reused
+    assert runner.run_folder(name, "smoke", {"seed": 1}) != smoke.folder
+
+
+def test_a_second_run_gives_the_same_table(smoke, tmp_path, monkeypatch):
+    monkeypatch.setenv("BOOK_RUNS_DIR", str(tmp_path))
+    again = run_chapter(smoke.record.chapter, "smoke")
+    assert not again.reused
+    assert (again.folder / RESULTS).read_text() == (smoke.folder / RESULTS).read_text()
+
+
+def key_of(chapter: Chapter, **overrides) -> str:
+    return runner._new_record(chapter, chapter.parameters("smoke", overrides)).key
+
+
+def test_each_input_of_a_run_makes_it_stale(monkeypatch, tmp_path):
+    chapter = CHAPTERS["redundancy"]
+    keys = {key_of(chapter), key_of(chapter, steps=11)}
+    lock = tmp_path / "lock"
+    lock.write_text("numpy==1\n")
+    monkeypatch.setattr(runner, "LOCK", lock)
+    keys.add(key_of(chapter))
+    monkeypatch.setattr(runner.fingerprints, "of_code", lambda modules: "another helper")
+    keys.add(key_of(chapter))
+    monkeypatch.setattr(runner.results, "recorded_files", lambda chapter: [lock])
+    keys.add(key_of(chapter))
+    monkeypatch.setattr(runner, "fingerprint_notebook", lambda path: "another notebook")
+    keys.add(key_of(chapter))
+    own = tmp_path / "images"
+    own.mkdir()
+    for content in (b"first", b"second"):
+        monkeypatch.setattr(runner, "_data_fingerprint", lambda values, c=content: c.decode())
+        keys.add(key_of(chapter))
+    assert len(keys) == 8
+
+
+def test_words_in_outputs_do_not_make_a_run_stale(tmp_path):
+    source = CHAPTERS["redundancy"].notebook
+    notebook = nbformat.read(source, as_version=4)
+    notebook.cells[1].outputs = [nbformat.v4.new_output("stream", text="hello")]
+    nbformat.write(notebook, tmp_path / "n.ipynb")
+    assert runner.fingerprint_notebook(tmp_path / "n.ipynb") == runner.fingerprint_notebook(source)
+
+
+def test_a_failing_notebook_fails_the_run_and_is_recorded(monkeypatch, tmp_path):
+    monkeypatch.setenv("BOOK_RUNS_DIR", str(tmp_path / "runs"))
+    chapter = CHAPTERS["redundancy"]
+    notebook = nbformat.read(chapter.notebook, as_version=4)
+    notebook.cells = [c for c in notebook.cells if c.id in ("title", "parameters")]
+    notebook.cells.append(nbformat.v4.new_code_cell("raise RuntimeError('out of cells')"))
+    nbformat.write(notebook, tmp_path / "redundancy.ipynb")
+    path = tmp_path / "redundancy.ipynb"
+    monkeypatch.setattr(Chapter, "notebook", property(lambda self: path))
+    with pytest.raises(UserError, match="RuntimeError: out of cells"):
+        run_chapter("redundancy", "smoke")
+    folder = runner.run_folder("redundancy", "smoke", {})
+    record = json.loads((folder / RECORD).read_text())
+    assert record["status"] == "failed"
+    assert "out of cells" in record["error"]
+    assert not (folder / RESULTS).exists()
+
+
+def test_a_recorded_run_is_kept_with_its_record(smoke, monkeypatch, tmp_path):
+    monkeypatch.setattr(results, "FOLDER", tmp_path)
+    table, record = runner.record_run(smoke)
+    assert set(results.read_table(table)["source"]) == {"recorded"}
+    assert json.loads(record.read_text())["key"] == smoke.record.key
+    assert len(results.recorded(smoke.record.chapter)) == len(results.read_table(table))
