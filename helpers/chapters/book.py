@@ -160,6 +160,10 @@ def _annotate(
         )
     title, _, rest = first.source.partition("\n")
     first.source = "\n\n".join(part for part in (title, links, rest.strip("\n")) if part)
+    for cell in notebook.cells:
+        # What papermill adds is said better by the box at the end.
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.metadata["tags"] = [*cell.metadata["tags"], "remove-cell"]
     box = nbformat.v4.new_markdown_cell(pages.made_box(record, downloads))
     # A fixed id: the page must not change when nothing else has.
     box["id"] = "how-this-page-was-made"

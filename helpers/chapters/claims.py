@@ -4,13 +4,15 @@ A rule is fixed before a run. It is a number computed from a results table, to b
 threshold; the same rule is applied to the published numbers, to the recorded run and to this run.
 """
 
+import html
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
+from helpers.chapters.figures import csv_link
 from helpers.metrics import student_interval
 
 Outcome = Literal["holds", "does not hold", "not tested here"]
@@ -41,7 +43,7 @@ class Verdict:
     """What a rule says of one source of numbers.
 
     Attributes:
-        value: mean over seeds; low, high: its 95 % Student interval over seeds (nan below two).
+        value: mean over seeds; low, high: its 95% Student interval over seeds (nan below two).
         decided: whether the whole interval lies on one side of the threshold.
     """
 
@@ -68,21 +70,58 @@ def judge(claim: Claim, table: pd.DataFrame) -> Verdict:
 
 
 def judge_all(claims: list[Claim], sources: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """One row per claim, one column per source of numbers, verdicts in words with their value."""
+    """One row per claim and source: outcome, the rule's number, its interval over seeds."""
     rows = []
     for claim in claims:
-        row = {"claim": claim.text, "where": claim.source, "rule": claim.rule}
-        row |= {name: describe(judge(claim, table)) for name, table in sources.items()}
-        rows.append(row)
+        for name, table in sources.items():
+            verdict = judge(claim, table)
+            row = {"claim": claim.text, "where": claim.source, "rule": claim.rule, "source": name}
+            rows.append({**row, "threshold": claim.threshold, **asdict(verdict)})
     return pd.DataFrame(rows)
 
 
 def describe(verdict: Verdict) -> str:
-    """A verdict as it stands in a table: outcome, value, interval over seeds, how sure."""
+    """The number behind a verdict, its interval over seeds and how sure that makes it."""
     if verdict.outcome == "not tested here":
-        return verdict.outcome
+        return "no such runs"
     if verdict.n_seeds < 2:
-        return f"{verdict.outcome} ({verdict.value:.3f})"
-    interval = f"{verdict.value:.3f}, {verdict.low:.3f} to {verdict.high:.3f}"
-    doubt = "" if verdict.decided else "; interval crosses the threshold"
-    return f"{verdict.outcome} ({interval} over {verdict.n_seeds} seeds{doubt})"
+        return f"{verdict.value:.3f}"
+    interval = f"{verdict.value:.3f}, 95% interval {verdict.low:.3f} to {verdict.high:.3f}"
+    doubt = "" if verdict.decided else "; it includes the threshold"
+    return f"{interval} over {verdict.n_seeds} seeds{doubt}"
+
+
+class ShownVerdicts:
+    """Claims with their rules and verdicts as plain HTML, one card per claim."""
+
+    def __init__(self, claims: list[Claim], sources: dict[str, pd.DataFrame]) -> None:
+        self._claims, self._sources = claims, sources
+
+    def _repr_html_(self) -> str:
+        cards = "".join(self._card(claim) for claim in self._claims)
+        link = csv_link(judge_all(self._claims, self._sources), "verdicts.csv")
+        return f'<div class="book-claims">{cards}</div><p class="book-caption">{link}</p>'
+
+    def _card(self, claim: Claim) -> str:
+        verdicts = "".join(
+            _verdict_line(name, judge(claim, table)) for name, table in self._sources.items()
+        )
+        return (
+            f'<div class="book-claim"><p class="book-claim-text">{html.escape(claim.text)}</p>'
+            f'<p class="book-claim-rule">{html.escape(claim.source)}. '
+            f"<em>Rule:</em> {html.escape(claim.rule)}</p><ul>{verdicts}</ul></div>"
+        )
+
+
+def _verdict_line(source: str, verdict: Verdict) -> str:
+    kind = verdict.outcome.replace(" ", "-")
+    return (
+        f'<li><span class="book-source">{html.escape(source)}</span> '
+        f'<span class="book-verdict book-{kind}">{verdict.outcome}</span> '
+        f"<span>{html.escape(describe(verdict))}</span></li>"
+    )
+
+
+def show_verdicts(claims: list[Claim], sources: dict[str, pd.DataFrame]) -> ShownVerdicts:
+    """Judge all claims by all sources and turn that into the notebook's output."""
+    return ShownVerdicts(claims, sources)

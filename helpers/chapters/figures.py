@@ -38,6 +38,15 @@ STYLE = {
 }
 
 
+def csv_link(table: pd.DataFrame, name: str) -> str:
+    """A link that holds the table itself, so that it works without a network and without files."""
+    numbers = base64.b64encode(table.to_csv(index=False).encode()).decode()
+    return (
+        f'<a class="book-csv" download="{name}" href="data:text/csv;base64,{numbers}">'
+        "Numbers as CSV</a>"
+    )
+
+
 def use_style() -> None:
     """Set the book's look for all figures that follow."""
     plt.rcParams.update(STYLE)
@@ -52,24 +61,20 @@ class Shown:
 
     def __init__(self, figure: Figure, alt: str, caption: str, data: pd.DataFrame | None) -> None:
         self._png = _png(figure)
+        # Wider than a phone can show legibly: the style sheet lets such a figure scroll in its box.
+        self._kind = "book-figure book-wide" if figure.get_figwidth() > 6 else "book-figure"
         self._alt, self._caption, self._data = alt, caption, data
 
     def _repr_html_(self) -> str:
         picture = base64.b64encode(self._png).decode()
         return (
-            '<figure class="book-figure">'
-            f'<img src="data:image/png;base64,{picture}" alt="{html.escape(self._alt)}">'
+            f'<figure class="{self._kind}"><div class="book-picture">'
+            f'<img src="data:image/png;base64,{picture}" alt="{html.escape(self._alt)}"></div>'
             f"<figcaption>{html.escape(self._caption)}{self._link()}</figcaption></figure>"
         )
 
     def _link(self) -> str:
-        if self._data is None:
-            return ""
-        numbers = base64.b64encode(self._data.to_csv(index=False).encode()).decode()
-        return (
-            f' <a class="book-csv" download="figure.csv" href="data:text/csv;base64,{numbers}">'
-            "Numbers as CSV</a>"
-        )
+        return "" if self._data is None else " " + csv_link(self._data, "figure.csv")
 
 
 def show(figure: Figure, alt: str, caption: str, data: pd.DataFrame | None = None) -> Shown:
@@ -99,12 +104,10 @@ class ShownTable:
 
     def _repr_html_(self) -> str:
         body = self._table.to_html(index=False, border=0, classes="book-table", na_rep="–")
-        numbers = base64.b64encode(self._table.to_csv(index=False).encode()).decode()
+        body = body.replace(" ± ", "\u00a0±\u00a0")
         return (
             f'<div class="book-table-box">{body}</div><p class="book-caption">'
-            f"{html.escape(self._caption)} "
-            f'<a class="book-csv" download="table.csv" href="data:text/csv;base64,{numbers}">'
-            "Numbers as CSV</a></p>"
+            f"{html.escape(self._caption)} {csv_link(self._table, 'table.csv')}</p>"
         )
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from helpers.chapters import results
-from helpers.chapters.claims import Claim, describe, judge, judge_all
+from helpers.chapters.claims import Claim, describe, judge, judge_all, show_verdicts
 from helpers.chapters.redundancy import tables
 from helpers.chapters.redundancy.claims import CLAIMS
 from helpers.errors import DataError
@@ -80,13 +80,14 @@ def test_a_wide_interval_is_said_to_cross_the_threshold():
     verdict = judge(claim, results.tidy([]))
     assert verdict.outcome == "holds"
     assert not verdict.decided
-    assert "crosses the threshold" in describe(verdict)
+    assert "includes the threshold" in describe(verdict)
 
 
 def test_claims_without_their_rows_are_not_tested():
     assert set(verdicts(results.tidy([row("random", 10, 0.8)]))) == {"not tested here"}
     table = judge_all(CLAIMS, {"recorded": results.tidy([])})
-    assert table["recorded"].tolist() == ["not tested here"] * len(CLAIMS)
+    assert table["outcome"].tolist() == ["not tested here"] * len(CLAIMS)
+    assert "no such runs" in show_verdicts(CLAIMS, {"recorded": results.tidy([])})._repr_html_()
 
 
 def test_models_that_found_nothing_do_not_break_the_rules():

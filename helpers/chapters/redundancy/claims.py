@@ -80,30 +80,30 @@ def _steps_minus_epochs(table: pd.DataFrame) -> list[float]:
 
 CLAIMS = [
     Claim(
-        "About 10 % of the training data yields near-saturated performance.",
+        "About 10% of the training data yields near-saturated performance.",
         "arXiv 2511.04803, contributions; Table I",
-        "Dice at 10 % is at least 95 % of Dice on all data.",
+        "Dice at 10% is at least 95% of Dice on all data.",
         _share_at_ten,
         0.95,
     ),
     Claim(
-        "The first 10 % already captures most of the essential information.",
+        "The first 10% already captures most of the essential information.",
         "arXiv 2511.04803, section IV-A",
-        "Of the rise in Dice from 1 % to 100 %, at least half is reached at 10 %.",
+        "Of the rise in Dice from 1% to 100%, at least half is reached at 10%.",
         _gain_by_ten,
         0.5,
     ),
     Claim(
-        "Beyond 40 % additional data are of little value.",
+        "Beyond 40% additional data are of little value.",
         "arXiv 2511.04803, section IV-A",
-        "Dice at 40 % is at most 0.01 below Dice on all data.",
+        "Dice at 40% is at most 0.01 below Dice on all data.",
         _beyond_forty,
         -0.01,
     ),
     Claim(
         "Dataset quantization is an effective way to choose the subset.",
         "arXiv 2511.04803, section V; Table II",
-        "Dice of DQ minus Dice of random subsets, averaged over the rates below 100 %, is not "
+        "Dice of DQ minus Dice of random subsets, averaged over the rates below 100%, is not "
         "below zero.",
         _dq_minus_random,
         0.0,

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from skimage.segmentation import find_boundaries
 
 from helpers.chapters.figures import COLOURS
-from helpers.chapters.redundancy.tables import by_rate
+from helpers.chapters.redundancy.tables import METRIC_NAMES, by_rate
 from helpers.data.sample import Sample
 from helpers.metrics import evaluate
 
@@ -19,24 +19,13 @@ METHOD_STYLES = {
     "DQ, released code": {"color": COLOURS["green"], "marker": "^"},
     "random, equal epochs": {"color": COLOURS["purple"], "marker": "o", "linestyle": "--"},
 }
-METRIC_NAMES = {
-    "iou": "IoU",
-    "dice": "Dice",
-    "precision": "precision",
-    "recall": "recall",
-    "accuracy": "accuracy",
-    "pq_paper": "“PQ” of the paper (IoU x Dice)",
-    "pq": "panoptic quality",
-    "ap_50": "AP at IoU 0.5",
-    "aji": "AJI",
-}
 SOURCE_STYLES = {"published": "-", "recorded": "-", "this run": ":"}
 
 
 def dice_by_source(sources: dict[str, pd.DataFrame]) -> Figure:
     """Dice against the share of the data, one panel per source, one curve per method."""
     figure, axes = plt.subplots(
-        1, len(sources), figsize=(3.6 * len(sources), 3.4), sharey=True, layout="constrained"
+        1, len(sources), figsize=(2.9 * len(sources), 3.4), sharey=True, layout="constrained"
     )
     for axis, (name, table) in zip(np.atleast_1d(axes), sources.items(), strict=True):
         for method in METHOD_STYLES:
@@ -51,7 +40,7 @@ def dice_by_source(sources: dict[str, pd.DataFrame]) -> Figure:
 def six_metrics(sources: dict[str, pd.DataFrame]) -> Figure:
     """The paper's six metrics against the share of the data, sources in one panel each metric."""
     metrics = ("iou", "dice", "precision", "recall", "accuracy", "pq_paper")
-    figure, axes = plt.subplots(2, 3, figsize=(10, 6), layout="constrained")
+    figure, axes = plt.subplots(2, 3, figsize=(8.6, 5.8), layout="constrained")
     for axis, metric in zip(axes.ravel(), metrics, strict=True):
         _curve(axis, sources["published"], "DQ", metric, label="published (DQ, Cyto)")
         for name in ("recorded", "this run"):
@@ -94,8 +83,9 @@ def merged_cells(sample: Sample) -> tuple[Figure, pd.DataFrame]:
 
 def sample_images(samples: list[Sample], columns: int = 4) -> Figure:
     """Held-out images with the outlines of their annotated instances."""
+    columns = min(columns, len(samples))
     figure, axes = plt.subplots(
-        1, columns, figsize=(2.6 * columns, 2.8), layout="constrained", squeeze=False
+        1, columns, figsize=(2.1 * columns, 2.4), layout="constrained", squeeze=False
     )
     for axis in axes.ravel():
         axis.axis("off")
@@ -112,10 +102,11 @@ def chosen_patches(images: np.ndarray, chosen: dict[str, np.ndarray], columns: i
         images: (n, size, size), scaled to about 0..1.
         chosen: indices by name of the method.
     """
+    columns = min(columns, max(map(len, chosen.values())))
     figure, axes = plt.subplots(
         len(chosen),
         columns,
-        figsize=(1.25 * columns, 1.5 * len(chosen)),
+        figsize=(1.1 * columns, 1.35 * len(chosen)),
         layout="constrained",
         squeeze=False,
     )

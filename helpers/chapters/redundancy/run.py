@@ -126,5 +126,5 @@ def example_predictions(
     found = {}
     for rate in sorted(chosen):
         with np.load(store.path(chosen[rate]) / "examples.npz") as arrays:
-            found[f"{100 * rate:g} %"] = [arrays[name] for name in sorted(arrays.files)]
+            found[f"{100 * rate:g}%"] = [arrays[name] for name in sorted(arrays.files)]
     return found

@@ -12,6 +12,17 @@ from helpers.metrics import bootstrap_interval
 
 PUBLISHED_METRICS = ("iou", "dice", "precision", "recall", "accuracy", "pq_paper")
 INSTANCE_METRICS = ("pq", "ap_50", "aji")
+METRIC_NAMES = {
+    "iou": "IoU",
+    "dice": "Dice",
+    "precision": "precision",
+    "recall": "recall",
+    "accuracy": "accuracy",
+    "pq_paper": "IoU × Dice (“PQ”)",
+    "pq": "panoptic quality",
+    "ap_50": "AP at IoU 0.5",
+    "aji": "AJI",
+}
 METHOD_NAMES = {
     ("random", "steps"): "random",
     ("random", "epochs"): "random, equal epochs",
@@ -75,7 +86,7 @@ def per_image(results: list[dict]) -> pd.DataFrame:
 
 
 def by_rate(table: pd.DataFrame, method: str, metric: str) -> pd.DataFrame:
-    """Mean, lowest and highest value over seeds at each rate; ``all`` closes every curve at 100 %.
+    """Mean, lowest and highest value over seeds at each rate; ``all`` closes every curve at 100%.
 
     Args:
         table: results of one source.
@@ -100,13 +111,14 @@ def spread_over_images(images: pd.DataFrame, seed: int) -> pd.DataFrame:
     for rate, group in images[images["method"].isin(["random", "all"])].groupby("rate"):
         per_image_mean = group.groupby("id")["dice"].mean().to_numpy()
         low, high = bootstrap_interval(per_image_mean, rng)
+        interval = f"{low:.3f} to {high:.3f}" if np.isfinite(low) else "–"
         seeds = group.groupby("seed")["dice"].mean()
         rows.append(
             {
                 "rate (%)": f"{rate:g}",
                 "Dice": f"{per_image_mean.mean():.3f}",
                 "sd over images (as published)": f"{group['dice'].std(ddof=0):.3f}",
-                "95 % interval of the mean, over images": f"{low:.3f} to {high:.3f}",
+                "95% interval of the mean": interval,
                 "sd over seeds": f"{seeds.std(ddof=1):.3f}" if len(seeds) > 1 else "–",
             }
         )
@@ -126,7 +138,8 @@ def wide(table: pd.DataFrame) -> pd.DataFrame:
     cells = table["value"].map("{:.3f}".format) + " ± " + table["std"].map("{:.3f}".format)
     printed = table.assign(cell=cells).pivot(index="rate", columns="metric", values="cell")
     printed.index = [f"{rate:g}" for rate in printed.index]
-    return printed[list(PUBLISHED_METRICS)].rename_axis("rate (%)").reset_index()
+    printed = printed[list(PUBLISHED_METRICS)].rename(columns=METRIC_NAMES)
+    return printed.rename_axis("rate (%)").rename_axis(None, axis=1).reset_index()
 
 
 def overview(trials: list[RedundancyTrial], prepared: Prepared) -> pd.DataFrame:
@@ -193,7 +206,7 @@ def in_words(sources: dict[str, pd.DataFrame]) -> str:
         full = curve.iloc[-1]
         share = f" ({ten['mean'] / full['mean']:.1%} of it)" if full["mean"] > 0 else ""
         sentences.append(
-            f"- **{name}**: {ten['rate']:g} % of the patches, chosen by {method}, give Dice "
-            f"{ten['mean']:.3f}{share and ','} {full['rate']:g} % give {full['mean']:.3f}{share}."
+            f"- **{name}**: {ten['rate']:g}% of the patches, chosen by {method}, give Dice "
+            f"{ten['mean']:.3f}{share and ','} {full['rate']:g}% give {full['mean']:.3f}{share}."
         )
     return "In short:\n\n" + "\n".join(sentences)
