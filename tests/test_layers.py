@@ -18,7 +18,7 @@ LAYERS = [
     {"models", "features", "quantization", "retention"},
     {"data"},
     {"metrics"},
-    {"files", "fingerprints"},
+    {"files", "fingerprints", "leftovers"},
     {"paths"},
     {"errors"},
 ]

@@ -22,6 +22,7 @@ from helpers.chapters.records import (
 )
 from helpers.chapters.registry import Chapter, find_chapter
 from helpers.errors import UserError
+from helpers.leftovers import remove_leftovers
 from helpers.paths import PROJECT, runs_dir
 
 LOCK = PROJECT / "requirements.lock"
@@ -132,8 +133,8 @@ def _execute(
     chapter: Chapter, parameters: ChapterParameters, record: RunRecord, folder: Path
 ) -> ChapterRun:
     """Run papermill into a new folder, then put it in the place of the old one."""
+    remove_leftovers(folder.parent, folder.name)
     work = folder.with_name(f"{folder.name}.{os.getpid()}.part")
-    shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     describe_environment(record, str(record.parameters.get("device", "cpu")))
     begin = time.perf_counter()

@@ -21,6 +21,7 @@ from helpers.experiments.prepared import (
     open_prepared,
 )
 from helpers.files import replacing, write_json
+from helpers.leftovers import remove_leftovers
 from helpers.training.targets import build_store
 
 
@@ -82,6 +83,7 @@ def _open(settings: DataSettings) -> Dataset:
 def _build(dataset: Dataset, settings: DataSettings, folder: Path, workers: int) -> None:
     train, test = _split(dataset, settings)
     folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder, "*")
     held_out = _read(dataset.reader, test, settings.polarity, workers)
     arrays = {f"image{i}": sample.image for i, sample in enumerate(held_out)}
     arrays |= {f"labels{i}": sample.labels for i, sample in enumerate(held_out)}

@@ -1,0 +1,42 @@
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from helpers.errors import DataError
+from helpers.files import read_torch, replacing, write_text, write_torch
+from helpers.leftovers import remove_leftovers
+
+
+def test_a_failed_write_keeps_the_old_file_and_leaves_nothing(tmp_path):
+    path = tmp_path / "a" / "f.txt"
+    write_text(path, "old")
+    with pytest.raises(TypeError), replacing(path) as temporary:
+        temporary.write_text(None)
+    assert path.read_text() == "old"
+    assert [p.name for p in path.parent.iterdir()] == ["f.txt"]
+
+
+def test_tensors_come_back_and_code_does_not_run(tmp_path):
+    write_torch(tmp_path / "t.pt", {"a": torch.arange(3)})
+    assert read_torch(tmp_path / "t.pt")["a"].tolist() == [0, 1, 2]
+    torch.save(os.system, tmp_path / "evil.pt")
+    for name, content in (("empty.pt", b""), ("cut.pt", (tmp_path / "t.pt").read_bytes()[:40])):
+        (tmp_path / name).write_bytes(content)
+    for name in ("evil.pt", "empty.pt", "cut.pt", "absent.pt"):
+        with pytest.raises(DataError, match=name):
+            read_torch(tmp_path / name)
+
+
+def test_only_what_dead_processes_left_is_cleared(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (tmp_path / f"run.{dead.pid}.part").mkdir()
+    (tmp_path / f"run.{os.getpid()}.part").mkdir()
+    (tmp_path / f"other.{dead.pid}.part").write_text("x")
+    (tmp_path / "run.keep.part").write_text("x")
+    removed = remove_leftovers(tmp_path, "run")
+    assert [path.name for path in removed] == [f"run.{dead.pid}.part"]
+    assert len(list(tmp_path.iterdir())) == 3
