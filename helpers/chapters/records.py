@@ -78,7 +78,7 @@ def describe_device(name: str) -> dict[str, Any]:
     import psutil
     import torch
 
-    from helpers.models.device import resolve_device
+    from helpers.models.device import resolve_device, resolve_precision
 
     device = resolve_device(name)
     cores = psutil.cpu_count(logical=False) or psutil.cpu_count()
@@ -88,8 +88,13 @@ def describe_device(name: str) -> dict[str, Any]:
     else:
         memory = psutil.virtual_memory().total
         label = torch.cpu.get_capabilities().get("cpu_name") or platform.processor()
-    gigabytes = round(memory / 2**30, 1)
-    return {"kind": device.type, "name": label, "cores": cores, "memory_gb": gigabytes}
+    return {
+        "kind": device.type,
+        "name": label,
+        "cores": cores,
+        "memory_gb": round(memory / 2**30, 1),
+        "native_bfloat16": resolve_precision("auto", device) == torch.bfloat16,
+    }
 
 
 def git_state() -> dict[str, Any]:

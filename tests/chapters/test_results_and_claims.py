@@ -109,3 +109,13 @@ def test_curves_end_at_all_data():
     assert curve["rate"].tolist() == [10, 100]
     assert curve["mean"].tolist() == [0.75, 0.9]
     assert curve["low"].tolist() == [0.7, 0.9]
+
+
+def test_the_printed_panoptic_quality_is_the_mean_of_iou_times_dice():
+    published = tables.published_table()
+    check = tables.proxy_check(published[published["table"] == "I"])
+    printed = check["printed"].astype(float)
+    low, high = zip(*check["mean of IoU × Dice"].str.split(" to "), strict=True)
+    assert ((printed >= np.array(low, float)) & (printed <= np.array(high, float))).all()
+    released = check["(IoU + Dice) / 2, released script"].astype(float)
+    assert (released - printed > 0.1).all()

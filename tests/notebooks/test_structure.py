@@ -64,6 +64,13 @@ def test_every_profile_is_valid_and_flat(chapter, profile):
 
 
 @chapters
+@pytest.mark.parametrize("profile", ["gpu", "paper"])
+def test_profiles_made_for_a_gpu_ask_for_it(chapter, profile):
+    # With "auto" they would start on a processor and take weeks.
+    assert chapter.parameters(profile).device == "cuda"
+
+
+@chapters
 def test_profile_files_hold_nothing_else(chapter):
     profiles = yaml.safe_load(profile_path(chapter.name).read_text())
     assert list(profiles) == list(PROFILES)
