@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' \
 	>/dev/null 2>&1 && echo $$p && break; done)
 
-.PHONY: book test lab lint lock bench setup setup-sphinx clean
+.PHONY: book test lab lint lock bench picture setup setup-sphinx clean
 
 book: setup
 	$(BIN)/python -m helpers book
@@ -25,6 +25,10 @@ lint: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks.bench_metrics
+
+# The picture in the README, drawn from the recorded run.
+picture: setup
+	$(BIN)/python -c "from helpers.chapters.redundancy import draw; draw.save_readme_picture()"
 
 setup: $(VENV)/.ready
 

@@ -7,10 +7,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from skimage.segmentation import find_boundaries
 
-from helpers.chapters.figures import COLOURS
-from helpers.chapters.redundancy.tables import METRIC_NAMES, by_rate
+from helpers.chapters.figures import COLOURS, use_style
+from helpers.chapters.redundancy.tables import METRIC_NAMES, by_rate, published_table
+from helpers.chapters.results import recorded
 from helpers.data.sample import Sample
 from helpers.metrics import evaluate
+from helpers.paths import PROJECT
 
 METHOD_STYLES = {
     "random": {"color": COLOURS["blue"], "marker": "o"},
@@ -148,6 +150,15 @@ def draw_outlines(axis: Axes, image: np.ndarray, labels: np.ndarray) -> None:
     picture[find_boundaries(labels, mode="inner")] = (0.90, 0.40, 0.0)
     axis.imshow(picture, interpolation="nearest")
     axis.axis("off")
+
+
+def save_readme_picture() -> None:
+    """Draw Dice as published and as recorded into ``book/_static/readme.png``."""
+    use_style()
+    sources = {"published": published_table(), "recorded": recorded("redundancy")}
+    figure = dice_by_source(sources)
+    figure.savefig(PROJECT / "book" / "_static" / "readme.png", dpi=120, bbox_inches="tight")
+    plt.close(figure)
 
 
 def _curve(
