@@ -119,3 +119,28 @@ def test_the_printed_panoptic_quality_is_the_mean_of_iou_times_dice():
     assert ((printed >= np.array(low, float)) & (printed <= np.array(high, float))).all()
     released = check["(IoU + Dice) / 2, released script"].astype(float)
     assert (released - printed > 0.1).all()
+
+
+def test_a_share_of_hardly_any_rise_is_not_judged():
+    flat = [row("random", 1, 0.88), row("random", 10, 0.87), row("all", 100, 0.885)]
+    assert verdicts(results.tidy(flat))[1] == "not tested here"
+    steep = [row("random", 1, 0.70), row("random", 10, 0.80), row("all", 100, 0.90)]
+    assert verdicts(results.tidy(steep))[1] == "holds"
+
+
+def test_foreground_and_instances_side_by_side_at_the_smallest_rate():
+    rows = [
+        row(method, rate, value, metric=metric)
+        for method, rate in (("random", 1), ("DQ, released code", 1), ("random", 10), ("all", 100))
+        for metric, value in (
+            ("dice", 0.9),
+            ("pq_paper", 0.7),
+            ("pq", 0.5),
+            ("ap_50", 0.4),
+            ("aji", 0.3),
+        )
+    ]
+    shown = tables.smallest_rate(results.tidy(rows))
+    assert shown["rate (%)"].tolist() == ["1", "1", "100"]
+    assert shown["method"].tolist() == ["DQ, released code", "random", "all"]
+    assert shown["panoptic quality"].tolist() == ["0.500"] * 3

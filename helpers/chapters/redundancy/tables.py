@@ -99,6 +99,17 @@ def by_rate(table: pd.DataFrame, method: str, metric: str) -> pd.DataFrame:
     return grouped.agg(mean="mean", low="min", high="max", n_seeds="count").reset_index()
 
 
+def smallest_rate(table: pd.DataFrame) -> pd.DataFrame:
+    """Foreground and instance measures of all methods at the smallest rate, and of all data."""
+    rates = table["rate"].isin([table["rate"].min(), 100])
+    metrics = ["dice", "pq_paper", "pq", "ap_50", "aji"]
+    chosen = table[rates & table["metric"].isin(metrics)]
+    means = chosen.pivot_table(index=["rate", "method"], columns="metric", values="value")
+    shown = means[metrics].map("{:.3f}".format).rename(columns=METRIC_NAMES).reset_index()
+    shown["rate"] = shown["rate"].map("{:g}".format)
+    return shown.rename(columns={"rate": "rate (%)"}).rename_axis(None, axis=1)
+
+
 def spread_over_images(images: pd.DataFrame, seed: int) -> pd.DataFrame:
     """The two kinds of spread side by side, for Dice of random subsets at every rate.
 
@@ -224,11 +235,13 @@ def in_words(sources: dict[str, pd.DataFrame]) -> str:
         curve = by_rate(table, method, "dice") if len(table) else pd.DataFrame()
         if len(curve) < 2:
             continue
+        first = curve.iloc[0]
         ten = curve.iloc[(curve["rate"] - 10).abs().argsort()[:1]].iloc[0]
         full = curve.iloc[-1]
-        share = f" ({ten['mean'] / full['mean']:.1%} of it)" if full["mean"] > 0 else ""
+        share = f" ({ten['mean'] / full['mean']:.1%} of what all give)" if full["mean"] > 0 else ""
         sentences.append(
-            f"- **{name}**: {ten['rate']:g}% of the patches, chosen by {method}, give Dice "
-            f"{ten['mean']:.3f}{share and ','} {full['rate']:g}% give {full['mean']:.3f}{share}."
+            f"- **{name}**: {first['rate']:g}% of the patches, chosen by {method}, give Dice "
+            f"{first['mean']:.3f}, {ten['rate']:g}% give {ten['mean']:.3f}{share}, "
+            f"{full['rate']:g}% give {full['mean']:.3f}."
         )
     return "In short:\n\n" + "\n".join(sentences)
