@@ -2,7 +2,9 @@
 
 import argparse
 import json
+import os
 import sys
+from pathlib import Path
 
 from helpers.errors import UserError
 
@@ -10,11 +12,19 @@ from helpers.errors import UserError
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status (2: something the user can mend)."""
     options = _parser().parse_args(arguments)
+    _make_folders_absolute()
     try:
         return options.command(options) or 0
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+
+
+def _make_folders_absolute() -> None:
+    """Folders named in the environment are meant from here; a notebook runs somewhere else."""
+    for name in ("BOOK_DATA_BUNDLE", "BOOK_DATA_DIR", "BOOK_RUNS_DIR"):
+        if os.environ.get(name):
+            os.environ[name] = str(Path(os.environ[name]).expanduser().resolve())
 
 
 def _parser() -> argparse.ArgumentParser:

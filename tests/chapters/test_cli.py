@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 import yaml
@@ -58,3 +59,12 @@ def test_data_check_prints_json(capsys):
     assert main(["data", "check", "synthetic-cyto", "--json"]) == 0
     (report,) = json.loads(capsys.readouterr().out)
     assert report["problems"] == []
+
+
+def test_relative_folders_are_taken_from_where_the_command_was_given(monkeypatch, tmp_path):
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "bundle.yaml").write_text("format: 1\ndatasets: {}\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BOOK_DATA_BUNDLE", "bundle")
+    assert main(["data", "list"]) == 0
+    assert os.environ["BOOK_DATA_BUNDLE"] == str((tmp_path / "bundle").resolve())
