@@ -83,7 +83,7 @@ def judge_all(claims: list[Claim], sources: dict[str, pd.DataFrame]) -> pd.DataF
 def describe(verdict: Verdict) -> str:
     """The number behind a verdict, its interval over seeds and how sure that makes it."""
     if verdict.outcome == "not tested here":
-        return "no such runs"
+        return "no runs to which the rule applies"
     if verdict.n_seeds < 2:
         return f"{verdict.value:.3f}"
     interval = f"{verdict.value:.3f}, 95% interval {verdict.low:.3f} to {verdict.high:.3f}"

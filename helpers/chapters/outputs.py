@@ -21,22 +21,28 @@ def output_folder(chapter: str) -> Path:
     return folder
 
 
-def save(chapter: str, table: pd.DataFrame, data: list[dict]) -> Path:
-    """Keep a chapter's results table and the provenance of its data.
+def save(chapter: str, table: pd.DataFrame, data: list[dict], models: list[dict]) -> Path:
+    """Keep a chapter's results table, the provenance of its data and the work it took.
 
     Args:
         data: one entry per data set: name, source, complete, coverage, fingerprint.
+        models: results of the chapter's trials; ``train_seconds`` of each are added up, whenever
+            they were spent, so that a run that found its trials done does not look cheap.
 
     Returns:
         The path of ``results.csv``.
     """
     folder = output_folder(chapter)
     write_table(table, folder / "results.csv")
-    write_json(folder / "data.json", data)
+    seconds = round(sum(model["train_seconds"] for model in models), 1)
+    work = {"models": len(models), "train_seconds": seconds}
+    write_json(folder / "provenance.json", {"data": data, "work": work})
     return folder / "results.csv"
 
 
-def read_data(folder: Path) -> list[dict]:
-    """Provenance that a run left in its folder; empty if it failed before."""
-    path = folder / "data.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+def read_provenance(folder: Path) -> dict:
+    """Data and work that a run left in its folder; both empty if it failed before."""
+    path = folder / "provenance.json"
+    if not path.is_file():
+        return {"data": [], "work": {}}
+    return json.loads(path.read_text(encoding="utf-8"))

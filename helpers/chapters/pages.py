@@ -159,7 +159,7 @@ def _status_row(name: str, record: Record | None) -> tuple[str, ...]:
         f"`{record['profile']}`" if record.get("profile") else "–",
         "; ".join(_data_in_words(data) for data in record.get("data") or []) or "–",
         _when(record.get("started", "")),
-        _duration(record.get("duration_s")),
+        _effort(record),
         _device(record),
     )
 
@@ -206,7 +206,7 @@ def _made_facts(record: Record) -> Iterable[tuple[str, str]]:
     yield "data", "; ".join(_data_in_words(d, long=True) for d in record.get("data") or [])
     yield "seeds", ", ".join(str(seed) for seed in record.get("seeds") or [])
     yield "started", _when(record.get("started", ""), minutes=True)
-    yield "duration", _duration(record.get("duration_s"))
+    yield "duration", _effort(record)
     yield "device", _device(record, long=True)
     yield "software", _software(record)
     yield "code", _commit(record)
@@ -282,6 +282,16 @@ def _when(started: str, minutes: bool = False) -> str:
         return "–"
     date, _, clock = started.partition("T")
     return f"{date} {clock[:5]} UTC" if minutes and clock else date
+
+
+def _effort(record: Record) -> str:
+    """Time of the execution, and of all training behind it: trials done before are reused."""
+    work = record.get("work") or {}
+    execution = _duration(record.get("duration_s"))
+    if not work.get("models"):
+        return execution
+    training = _duration(work.get("train_seconds"))
+    return f"{execution}; {work['models']} models, {training} of training in all"
 
 
 def _duration(seconds: float | None) -> str:

@@ -36,6 +36,8 @@ class RunRecord:
         key: fingerprint of all that went in; a run with an equal key need not be repeated.
         git: commit and whether the tree held changes that are not in it.
         data: one entry per data set: name, source, complete, coverage, fingerprint.
+        work: number of models and the seconds spent on training them, now or in an earlier run
+            whose trials were reused; ``duration_s`` is that of this execution alone.
         files: one entry per result file: path within the run's folder, sha256.
     """
 
@@ -58,6 +60,7 @@ class RunRecord:
     packages: dict[str, str] = field(default_factory=dict)
     device: dict[str, Any] = field(default_factory=dict)
     data: list[dict[str, Any]] = field(default_factory=list)
+    work: dict[str, Any] = field(default_factory=dict)
     files: list[dict[str, str]] = field(default_factory=list)
 
 

@@ -140,7 +140,8 @@ def _execute(
     begin = time.perf_counter()
     _papermill(chapter, parameters, record, work)
     record.duration_s = round(time.perf_counter() - begin, 1)
-    record.data = outputs.read_data(work)
+    left = outputs.read_provenance(work)
+    record.data, record.work = left["data"], left["work"]
     record.files = list_files(work, [p.name for p in work.iterdir()])
     write_record(record, work / RECORD)
     _swap(work, folder)

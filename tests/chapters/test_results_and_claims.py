@@ -87,7 +87,7 @@ def test_claims_without_their_rows_are_not_tested():
     assert set(verdicts(results.tidy([row("random", 10, 0.8)]))) == {"not tested here"}
     table = judge_all(CLAIMS, {"recorded": results.tidy([])})
     assert table["outcome"].tolist() == ["not tested here"] * len(CLAIMS)
-    assert "no such runs" in show_verdicts(CLAIMS, {"recorded": results.tidy([])})._repr_html_()
+    assert "no runs to which" in show_verdicts(CLAIMS, {"recorded": results.tidy([])})._repr_html_()
 
 
 def test_models_that_found_nothing_do_not_break_the_rules():
