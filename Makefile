@@ -4,6 +4,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.8
+# The certificates of the system, as behind the proxy of an institute.
+export UV_SYSTEM_CERTS := 1
 PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' \
 	>/dev/null 2>&1 && echo $$p && break; done)

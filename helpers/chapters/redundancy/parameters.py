@@ -16,7 +16,7 @@ class Parameters(ChapterParameters):
     n_images: int = Field(48, ge=0, description="images generated, or drawn at most (0: all)")
     image_size: int = Field(336, ge=64, description="side of generated images in pixels")
     test_share: float = Field(0.25, gt=0, lt=1, description="share of images held out")
-    max_test_images: int = Field(8, ge=0, description="held-out images tested on (0: all)")
+    max_test_images: int = Field(6, ge=0, description="held-out images tested on (0: all)")
     seed: int = Field(0, ge=0, description="of the data: generation, drawing, split")
     polarity: Literal["as_is", "bright_objects"] = Field(
         "as_is", description="bright_objects inverts images with a bright background"
@@ -33,7 +33,7 @@ class Parameters(ChapterParameters):
     seeds: list[Annotated[int, Field(ge=0)]] = Field([0, 1], description="one model each")
     n_bins: int = Field(10, ge=1, description="bins of dataset quantization")
     width: int = Field(8, ge=1, description="CPnet's first level; 32 is the full network")
-    steps: int = Field(100, ge=1, description="optimisation steps on all patches")
+    steps: int = Field(80, ge=1, description="optimisation steps on all patches")
     batch_size: int = Field(8, ge=1, description="crops per step")
     crop: int = Field(96, ge=16, description="side of the training crops, a multiple of 8")
     learning_rate: float = Field(0.1, gt=0, description="of SGD")
