@@ -62,7 +62,7 @@ class Shown:
     def __init__(self, figure: Figure, alt: str, caption: str, data: pd.DataFrame | None) -> None:
         self._png = _png(figure)
         # Wider than a phone can show legibly: the style sheet lets such a figure scroll in its box.
-        self._kind = "book-figure book-wide" if figure.get_figwidth() > 6 else "book-figure"
+        self._kind = "book-figure book-wide" if figure.get_figwidth() > 7 else "book-figure"
         self._alt, self._caption, self._data = alt, caption, data
 
     def _repr_html_(self) -> str:

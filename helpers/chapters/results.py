@@ -1,5 +1,6 @@
 """Results tables: tidy, one row per number, the same columns everywhere."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -63,6 +64,12 @@ def recorded(chapter: str) -> pd.DataFrame:
     """All numbers of our own recorded runs of a chapter; empty if none was recorded yet."""
     table = _gather(sorted((FOLDER / "recorded").glob(f"{chapter}-*.csv")), chapter)
     return table.assign(source="recorded")
+
+
+def recorded_data(chapter: str) -> list[dict]:
+    """The data sets behind a chapter's recorded runs, with coverage, from their records."""
+    records = sorted((FOLDER / "recorded").glob(f"{chapter}-*.json"))
+    return [d for path in records for d in json.loads(path.read_text(encoding="utf-8"))["data"]]
 
 
 def recorded_files(chapter: str) -> list[Path]:

@@ -144,3 +144,10 @@ def test_foreground_and_instances_side_by_side_at_the_smallest_rate():
     assert shown["rate (%)"].tolist() == ["1", "1", "100"]
     assert shown["method"].tolist() == ["DQ, released code", "random", "all"]
     assert shown["panoptic quality"].tolist() == ["0.500"] * 3
+
+
+def test_recorded_numbers_from_a_subset_say_so():
+    sources = {"published": tables.published_table(), "recorded": results.recorded("redundancy")}
+    said = tables.describe_sources(sources)
+    for data in results.recorded_data("redundancy"):
+        assert data["complete"] or data["coverage"] in said

@@ -58,14 +58,14 @@ def six_metrics(sources: dict[str, pd.DataFrame]) -> Figure:
 
 def proxy_against_real(table: pd.DataFrame) -> Figure:
     """What the paper prints as panoptic quality beside the real one and two more."""
-    figure, axis = plt.subplots(figsize=(5.6, 3.6), layout="constrained")
+    figure, axis = plt.subplots(figsize=(5.6, 4), layout="constrained")
     colours = ["grey", "blue", "green", "purple"]
     for metric, colour in zip(("pq_paper", "pq", "ap_50", "aji"), colours, strict=True):
         style = {"color": COLOURS[colour], "linestyle": "--" if metric == "pq_paper" else "-"}
         _curve(axis, table, "random", metric, METRIC_NAMES[metric], style)
     _rate_axis(axis)
     axis.set_ylabel("mean over images")
-    axis.legend()
+    figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 

@@ -190,7 +190,7 @@ def overview(trials: list[RedundancyTrial], prepared: Prepared) -> pd.DataFrame:
                 "rate (%)": f"{100 * trial.rate:g}",
                 "patches": chosen,
                 "steps": steps,
-                "passes over them": f"{steps * trial.plan.batch_size / chosen:.2g}",
+                "passes over them": f"{steps * trial.plan.batch_size / chosen:,.1f}",
                 "seeds": sum(t.rate == trial.rate and _arm(t) == _arm(trial) for t in trials),
             }
         )
@@ -214,11 +214,14 @@ def describe_source(table: pd.DataFrame) -> str:
 
 
 def describe_sources(sources: dict[str, pd.DataFrame]) -> str:
-    """One sentence on what each source of numbers is."""
+    """One sentence on what each source of numbers is; a subset of a data set is called one."""
+    coverage = {data["name"]: data for data in all_results.recorded_data("redundancy")}
     parts = []
     for name, table in sources.items():
         if len(table):
             data = ", ".join(sorted(table["dataset_train"].unique()))
+            if name == "recorded" and not coverage.get(data, {"complete": True})["complete"]:
+                data += f" (a subset: {coverage[data]['coverage']})"
             seeds = table["seed"].nunique()
             repeats = f", {seeds} seeds" if seeds else ""
             parts.append(f"**{name}**: {data}, {table['rate'].nunique()} rates{repeats}")
