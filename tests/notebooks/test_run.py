@@ -38,7 +38,7 @@ def test_the_run_leaves_notebook_results_and_record(smoke):
     assert record["data"][0]["source"] == "synthetic"
     assert {file["path"] for file in record["files"]} >= {NOTEBOOK, RESULTS}
     assert record["packages"]["torch"]
-    assert record["duration_s"] < 180
+    assert record["work"]["models"] > 0
 
 
 def test_an_unchanged_run_is_reused_and_another_parameter_is_another_run(smoke):
