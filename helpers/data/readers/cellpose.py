@@ -4,20 +4,17 @@ from pathlib import Path
 
 from helpers.data.readers.base import (
     Item,
-    Reader,
-    Reading,
     find_files,
-    make_sample,
     require_items,
     require_pairs,
     split_of,
 )
-from helpers.data.readers.images import decode, read_labels, to_float
+from helpers.data.readers.pairs import PairReader
 
 LAYOUT = "NNN_img.png with NNN_masks.png, in train/ and test/ or directly"
 
 
-class CellposeReader(Reader):
+class CellposeReader(PairReader):
     """``NNN_img.png`` (RGB: green cytoplasm, red nucleus or empty) and ``NNN_masks.png`` (uint16).
 
     The id holds the folder (``train/010``), since training and test count from 000 both. Which
@@ -36,16 +33,6 @@ class CellposeReader(Reader):
         return require_items(
             (_item(image, mask, root) for image, mask in images.items()), root, LAYOUT
         )
-
-    def load(self, item: Item) -> Reading:
-        """Read one item.
-
-        Raises:
-            DataError: an unreadable file, no labels, or masks of another size than the image.
-        """
-        pixels = decode(item.image)
-        sample = make_sample(item, to_float(pixels, item.image), read_labels(item.labels))
-        return Reading(sample, dtype=pixels.dtype.name)
 
 
 def _partner(path: Path, own: str, other: str) -> Path:

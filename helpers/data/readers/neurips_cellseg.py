@@ -4,20 +4,18 @@ from pathlib import Path
 
 from helpers.data.readers.base import (
     Item,
-    Reader,
-    Reading,
     find_files,
-    make_sample,
     require_items,
     require_pairs,
     split_of,
 )
-from helpers.data.readers.images import IMAGE_SUFFIXES, decode, read_labels, to_float
+from helpers.data.readers.images import IMAGE_SUFFIXES
+from helpers.data.readers.pairs import PairReader
 
 LAYOUT = "FOLDER/images/NAME.* with FOLDER/labels/NAME_label.tiff"
 
 
-class NeurIPSCellSegReader(Reader):
+class NeurIPSCellSegReader(PairReader):
     """``FOLDER/images/NAME.*`` and ``FOLDER/labels/NAME_label.tiff``, any number of such folders.
 
     FOLDER is for example ``Training-labeled``, ``Tuning`` or ``Testing/Public``; it is part of the
@@ -47,16 +45,6 @@ class NeurIPSCellSegReader(Reader):
             root,
             LAYOUT,
         )
-
-    def load(self, item: Item) -> Reading:
-        """Read one item.
-
-        Raises:
-            DataError: an unreadable file, no labels, or labels of another size than the image.
-        """
-        pixels = decode(item.image)
-        sample = make_sample(item, to_float(pixels, item.image), read_labels(item.labels))
-        return Reading(sample, dtype=pixels.dtype.name)
 
 
 def _name(path: Path, root: Path, folder: str) -> str:
