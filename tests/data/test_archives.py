@@ -96,7 +96,7 @@ def test_resource_forks_are_left_out(tmp_path, target):
 @pytest.mark.parametrize("make", [make_zip, make_tar])
 @pytest.mark.parametrize(
     "name",
-    ["../evil", "good/../../evil", "/absolute-evil", "C:\\evil", "\\\\host\\evil", "a\\..\\..\\evil"],
+    ["../evil", "good/../../evil", "/evil", "C:\\evil", "\\\\host\\evil", "a\\..\\..\\evil"],
 )
 def test_names_that_leave_the_folder(tmp_path, target, make, name):
     made = make(tmp_path / ("a.zip" if make is make_zip else "a.tar"), {"ok": b"1", name: b"2"})
@@ -104,7 +104,7 @@ def test_names_that_leave_the_folder(tmp_path, target, make, name):
         unpack(made, target, progress=False)
     assert str(made) in str(caught.value)
     assert_untouched(tmp_path)
-    assert not Path("/absolute-evil").exists()
+    assert not Path("/evil").exists()
 
 
 @pytest.mark.parametrize("link", ["../evil", "/etc/passwd", "ok/../../evil"])
