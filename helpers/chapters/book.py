@@ -19,6 +19,7 @@ from helpers.chapters.runner import NOTEBOOK, RECORD, RESULTS, run_chapter, run_
 from helpers.data.bundle import load_bundle
 from helpers.data.manifest import load_manifest
 from helpers.errors import DataError, ParameterError, UserError
+from helpers.files import replacing
 from helpers.paths import PROJECT, bundle_dir
 
 BOOK = PROJECT / "book"
@@ -203,9 +204,8 @@ def _synchronise(folder: Path, wanted: Mapping[str, bytes]) -> list[Path]:
     for name, content in wanted.items():
         path = folder / name
         if not path.is_file() or path.read_bytes() != content:
-            temporary = path.with_name(f"{name}.part")
-            temporary.write_bytes(content)
-            temporary.replace(path)
+            with replacing(path) as temporary:
+                temporary.write_bytes(content)
             changed.append(path)
     return sorted(changed)
 

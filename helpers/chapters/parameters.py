@@ -12,7 +12,6 @@ from helpers.errors import ParameterError
 from helpers.paths import PROJECT
 
 PROFILES = ("smoke", "laptop", "real", "gpu", "paper")
-DEFAULT_PROFILE = "laptop"
 PROFILE_FOLDER = PROJECT / "notebooks" / "profiles"
 
 

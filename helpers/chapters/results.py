@@ -25,7 +25,6 @@ COLUMNS = [
     "n",
     "note",
 ]
-SOURCES = ("published", "recorded", "this run")
 FOLDER = PROJECT / "book" / "results"
 
 

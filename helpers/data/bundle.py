@@ -1,13 +1,12 @@
 """The offline bundle: a folder with ``bundle.yaml`` and archives in their official layout."""
 
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, field_validator
 
 from helpers.data.checksums import cached_digest
-from helpers.data.manifest import Strict, Text, is_inside, read_yaml, validate
+from helpers.data.manifest import Strict, Text, is_inside, read_model
 from helpers.errors import DataError
 
 
@@ -53,17 +52,7 @@ def load_bundle(folder: Path) -> Bundle:
     Raises:
         DataError: the file is missing, not YAML, or against the schema.
     """
-    path = folder / "bundle.yaml"
-    try:
-        changed = path.stat().st_mtime_ns
-    except OSError as error:
-        raise DataError(f"{path}: the offline bundle cannot be read ({error}).") from error
-    return _load(path, changed)
-
-
-@lru_cache(maxsize=8)
-def _load(path: Path, changed: int) -> Bundle:
-    return validate(Bundle, read_yaml(path), path)
+    return read_model(Bundle, folder / "bundle.yaml", "the offline bundle")
 
 
 def verified_files(folder: Path, entry: BundleEntry, progress: bool = True) -> tuple[Path, ...]:

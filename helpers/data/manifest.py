@@ -227,16 +227,28 @@ def load_manifest(path: Path | None = None) -> Manifest:
         DataError: no such file, no YAML, or a field against the schema (named in the message).
     """
     path = (path or PROJECT / "data_manifest.yaml").resolve()
+    return read_model(Manifest, path, "the data manifest")
+
+
+def read_model(model: type[Model], path: Path, what: str) -> Model:
+    """A YAML file checked against a schema; a file that has not changed is read once.
+
+    Args:
+        what: the file in words, for the error.
+
+    Raises:
+        DataError: the file is missing, not YAML, or against the schema.
+    """
     try:
         changed = path.stat().st_mtime_ns
     except OSError as error:
-        raise DataError(f"{path}: the data manifest cannot be read ({error}).") from error
-    return _load(path, changed)
+        raise DataError(f"{path}: {what} cannot be read ({error}).") from error
+    return _parse(model, path, changed)
 
 
-@lru_cache(maxsize=8)
-def _load(path: Path, changed: int) -> Manifest:
-    return validate(Manifest, read_yaml(path), path)
+@lru_cache(maxsize=16)
+def _parse(model: type[Model], path: Path, changed: int) -> Model:
+    return validate(model, read_yaml(path), path)
 
 
 def validate(model: type[Model], content: Any, path: Path) -> Model:
