@@ -1,6 +1,6 @@
 """Time all metrics of one image against Cellpose and scikit-learn.
 
-    python benchmarks/bench_metrics.py [--repeats N]
+    python -m benchmarks.bench_metrics [--repeats N] [--record]
 
 Every case first checks that the peers return the same values, then times all contestants in turn,
 round after round, and prints medians: the ratios hold on a busy machine, the milliseconds move with
@@ -23,6 +23,7 @@ from sklearn import metrics as sklearn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.record import Benchmark, add_options, finish, progress
 from helpers.metrics import AP_THRESHOLDS, evaluate
 from tests.metrics.oracles import numbered, real_label_maps, scattered_discs
 
@@ -99,23 +100,24 @@ def median_ms(pairs: list[Pair], repeats: int) -> dict[str, float]:
     return {name: float(np.median(times)) for name, times in taken.items()}
 
 
-def report(title: str, truths: list[np.ndarray], repeats: int) -> None:
+def report(title: str, truths: list[np.ndarray], repeats: int) -> list[dict]:
+    """One row per contestant, and one for the peers whose sum is what ``evaluate`` replaces."""
     pairs = [(truth, predicted_from(truth)) for truth in truths]
     for pair in pairs:
         check_equal(*pair)
     times = median_ms(pairs, repeats)
-    ours, floor_ms = times["ours, everything"], times["floor: one pass"]
+    times["cellpose AP + AJI"] = times["cellpose AP x10"] + times["cellpose AJI"]
+    times["cellpose + sklearn"] = times["cellpose AP + AJI"] + times["sklearn pixel x5"]
     objects = [int(truth.max()) for truth in truths]
-    n_bytes = np.median([t.nbytes + p.nbytes for t, p in pairs])
-    print(f"\n{title}: {len(pairs)} images, {min(objects)}-{max(objects)} objects")
-    for name, value in times.items():
-        print(f"  {name:<18}{value:9.3f} ms")
-    cellpose_ms = times["cellpose AP x10"] + times["cellpose AJI"]
-    print(f"  cellpose AP + AJI / ours           {cellpose_ms / ours:7.1f}x")
-    total = cellpose_ms + times["sklearn pixel x5"]
-    print(f"  cellpose + sklearn / ours          {total / ours:7.1f}x")
-    print(f"  ours / floor                       {ours / floor_ms:7.1f}x")
-    print(f"  bytes read {n_bytes / 1e6:.2f} MB, floor at {n_bytes / floor_ms / 1e6:.1f} GB/s")
+    shared = {
+        "images": f"{title}: {len(pairs)} images, {min(objects)}-{max(objects)} objects",
+        "ours_ms": times.pop("ours, everything"),
+        "floor_ms": times.pop("floor: one pass"),
+    }
+    return [
+        {**shared, "peer": name, "peer_ms": value, "ratio": value / shared["ours_ms"]}
+        for name, value in times.items()
+    ]
 
 
 def predicted_from(truth: np.ndarray) -> np.ndarray:
@@ -148,18 +150,42 @@ def real_cases(bundle: Path) -> dict[str, list[np.ndarray]]:
     }
 
 
+BENCHMARK = Benchmark(
+    "metrics",
+    "Metrics of one image",
+    "All metrics of this book (pixel, instance and panoptic) in one call, against the "
+    "functions of Cellpose and scikit-learn that give some of them. The values are checked to be "
+    "equal first. Median milliseconds per image, the contestants in turn.",
+    "one pass over both label maps that counts where the pair of labels changes.",
+    {
+        "images": "",
+        "peer": "peer",
+        "ours_ms": "ours, ms",
+        "peer_ms": "peer, ms",
+        "ratio": "peer / ours",
+        "floor_ms": "floor, ms",
+    },
+    ("cellpose", "scikit-learn", "numba", "numpy"),
+    ("images",),
+)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=15, help="rounds of the largest case")
-    repeats = parser.parse_args().repeats
+    add_options(parser)
+    options = parser.parse_args()
     bundle = os.environ.get("BOOK_DATA_BUNDLE")
     cases = real_cases(Path(bundle)) if bundle else generated_cases()
-    print("real annotations" if bundle else "generated label maps")
+    progress("real annotations" if bundle else "generated label maps")
     warm_up = np.eye(8, dtype=np.int32)
     for run in CONTESTANTS.values():
         run(warm_up, warm_up)
+    rows = []
     for k, (title, truths) in enumerate(cases.items()):
-        report(title, truths, repeats * (1, 2, 4)[k])
+        progress(title)
+        rows += report(title, truths, options.repeats * (1, 2, 4)[k])
+    finish(BENCHMARK, rows, options.record, threads=1)
 
 
 if __name__ == "__main__":

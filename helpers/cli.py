@@ -1,4 +1,4 @@
-"""The command line: ``python -m helpers doctor | data | run | params | book``."""
+"""The command line: ``python -m helpers doctor | data | run | params | select | book``."""
 
 import argparse
 import json
@@ -34,6 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_data(commands)
     _add_run(commands)
     _add_params(commands)
+    _add_select(commands)
     _add_book(commands)
     return parser
 
@@ -92,6 +93,25 @@ def _add_params(commands: argparse._SubParsersAction) -> None:
     _add_chapter_options(params)
     params.add_argument("--describe", action="store_true", help="what each parameter means")
     params.set_defaults(command=_params)
+
+
+def _add_select(commands: argparse._SubParsersAction) -> None:
+    select = commands.add_parser("select", help="which images of a folder to annotate first")
+    add = select.add_argument
+    add("folder", type=Path, metavar="FOLDER", help="with TIFF, PNG, JPEG or BMP images")
+    add("--budget", type=int, default=20, metavar="N", help="how many can be annotated")
+    add("--method", default="dq", help="dq, dq-official, dq-graphcut, facility-location, k-center, "
+        "herding, stratified or random")  # fmt: skip
+    add("--patches", action="store_true", help="choose patches instead of whole images")
+    add("--patch-size", type=int, default=224, metavar="PX", help="side of the patches")
+    add("--stride", type=int, metavar="PX", help="step between patches; default: their side")
+    add("--features", default="descriptor", help="descriptor (seconds), mae (trains a small "
+        "network on your images), mae-vit-base, timm:NAME or timm:NAME=WEIGHTS")  # fmt: skip
+    add("--bins", type=int, default=10, metavar="N", help="bins of dataset quantization")
+    add("--out", type=Path, metavar="DIR", help="default: FOLDER-selection beside the folder")
+    add("--seed", type=int, default=0)
+    add("--device", default="auto", help="auto, cpu, cuda or mps, for features from networks")
+    select.set_defaults(command=_select)
 
 
 def _add_book(commands: argparse._SubParsersAction) -> None:
@@ -160,6 +180,31 @@ def _params(options: argparse.Namespace) -> None:
             print(f"{name} ({describe_type(field.annotation)}): {field.description}")
     else:
         print(yaml.safe_dump(parameters.model_dump(), sort_keys=False), end="")
+
+
+def _select(options: argparse.Namespace) -> None:
+    from helpers.annotate.candidates import Cut
+    from helpers.annotate.choose import Request, choose
+    from helpers.annotate.report import default_output, in_words, write_report
+    from helpers.chapters.which_images.maps import write_maps
+
+    size = options.patch_size if options.patches else 0
+    cut = Cut(size, options.patch_size if options.stride is None else options.stride)
+    request = Request(
+        folder=options.folder.expanduser(),
+        output=(options.out or default_output(options.folder)).expanduser(),
+        budget=options.budget,
+        method=options.method,
+        cut=cut,
+        features=options.features,
+        n_bins=options.bins,
+        seed=options.seed,
+        device=options.device,
+    )
+    choice = choose(request)
+    write_report(choice)
+    write_maps(choice)
+    print(f"{in_words(choice)}\n\nResults: {request.output}")
 
 
 def _book(options: argparse.Namespace) -> int:

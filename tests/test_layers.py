@@ -13,7 +13,7 @@ LAYERS = [
     {"cli"},
     {"doctor"},
     {"chapters"},
-    {"experiments"},
+    {"experiments", "annotate"},
     {"training", "pretraining", "replay", "transferability"},
     {"models", "features", "quantization", "retention"},
     {"data"},

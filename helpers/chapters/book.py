@@ -1,5 +1,7 @@
 """The book: from the runs of its chapters to pages, and from pages to HTML."""
 
+import csv
+import io
 import json
 import os
 import re
@@ -110,6 +112,7 @@ def publish(outcomes: Mapping[str, Outcome], book: Path = BOOK) -> list[Path]:
     data = pages.data_page(load_manifest(), load_bundle(bundle) if bundle else None)
     wanted["status.md"] = pages.status_page(records, _recorded(book)).encode()
     wanted["data.md"] = data.encode()
+    wanted |= _performance_files(book / "results" / "recorded" / "benchmarks")
     return _synchronise(book / "chapters", wanted)
 
 
@@ -182,6 +185,24 @@ def _title(name: str, record: dict[str, Any] | None) -> str:
 def _recorded(book: Path) -> list[dict[str, Any]]:
     folder = book / "results" / "recorded"
     return [_read_json(path) for path in sorted(folder.glob("*.json"))]
+
+
+def _performance_files(folder: Path) -> dict[str, bytes]:
+    """The performance page, and the tables that a reader may download from it."""
+    benchmarks, downloads = [], {}
+    for path in sorted(folder.glob("*.json")):
+        name = f"performance-{path.stem}.csv"
+        try:
+            content = path.with_suffix(".csv").read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"{path.with_suffix('.csv')}: cannot be read ({error}), though {path.name} lies "
+                f"beside it. Record the benchmark again, or delete {path.name}."
+            ) from error
+        rows = list(csv.DictReader(io.StringIO(content)))
+        benchmarks.append({**_read_json(path), "rows": rows, "download": name})
+        downloads[name] = content.encode()
+    return {"performance.md": pages.performance_page(benchmarks).encode(), **downloads}
 
 
 def _read_json(path: Path) -> dict[str, Any]:

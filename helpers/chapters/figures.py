@@ -5,6 +5,7 @@ import html
 import io
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -38,6 +39,26 @@ STYLE = {
 }
 
 
+# Named groups on a white and on a dark ground.
+GROUPS = {
+    "light": [COLOURS[name] for name in COLOURS],
+    "dark": ["#EEEEEE" if name == "black" else COLOURS[name] for name in COLOURS],
+}
+
+
+def ramp(count: int, ground: str = "light") -> list[str]:
+    """Colours for ordered groups, first to last, that keep their order for any colour vision.
+
+    Args:
+        ground: ``"light"`` leaves out what is too pale on white, ``"dark"`` what is too dark on
+            black.
+    """
+    from matplotlib.colors import to_hex
+
+    ends = (0.0, 0.9) if ground == "light" else (0.25, 1.0)
+    return [to_hex(colour) for colour in plt.get_cmap("viridis")(np.linspace(*ends, count))]
+
+
 def csv_link(table: pd.DataFrame, name: str) -> str:
     """A link that holds the table itself, so that it works without a network and without files."""
     numbers = base64.b64encode(table.to_csv(index=False).encode()).decode()
@@ -60,16 +81,15 @@ class Shown:
     """
 
     def __init__(self, figure: Figure, alt: str, caption: str, data: pd.DataFrame | None) -> None:
-        self._png = _png(figure)
+        self._picture = picture(figure)
         # Wider than a phone can show legibly: the style sheet lets such a figure scroll in its box.
         self._kind = "book-figure book-wide" if figure.get_figwidth() > 7 else "book-figure"
         self._alt, self._caption, self._data = alt, caption, data
 
     def _repr_html_(self) -> str:
-        picture = base64.b64encode(self._png).decode()
         return (
             f'<figure class="{self._kind}"><div class="book-picture">'
-            f'<img src="data:image/png;base64,{picture}" alt="{html.escape(self._alt)}"></div>'
+            f'<img src="{self._picture}" alt="{html.escape(self._alt)}"></div>'
             f"<figcaption>{html.escape(self._caption)}{self._link()}</figcaption></figure>"
         )
 
@@ -90,10 +110,11 @@ def show(figure: Figure, alt: str, caption: str, data: pd.DataFrame | None = Non
     return shown
 
 
-def _png(figure: Figure) -> bytes:
+def picture(figure: Figure) -> str:
+    """A matplotlib figure as the address of an image that holds the image itself."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", bbox_inches="tight")
-    return buffer.getvalue()
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 class ShownTable:

@@ -4,6 +4,7 @@ A record is the JSON of a run (:mod:`helpers.chapters.records`) as a plain dicti
 record lacks is left out; what a newer one adds is ignored. Only portable MyST is written.
 """
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -167,6 +168,92 @@ def _status_row(name: str, record: Record | None) -> tuple[str, ...]:
 def _first_line(record: Record) -> str:
     error = str(record.get("error") or "no reason recorded").strip()
     return error.splitlines()[0][:160]
+
+
+# -------------------------------------------------------------------------- performance
+
+
+def performance_page(benchmarks: Sequence[Record]) -> str:
+    """The page "Performance": what the benchmarks measured, on which machine, beside the floor.
+
+    Args:
+        benchmarks: what :mod:`benchmarks.record` keeps of each benchmark, its CSV as ``rows``
+            (list of dictionaries by column) and ``download``, the file name of the CSV beside the
+            page.
+    """
+    parts = [
+        "# Performance",
+        "How fast the code of this book is, beside other people's code for the same work and "
+        "beside a floor, a time that the machine itself does not allow to beat. Made from the "
+        "files that the benchmarks left, not by hand.",
+    ]
+    if not benchmarks:
+        parts.append(
+            "No benchmark has been recorded yet. `make bench` measures on your own machine."
+        )
+        return "\n\n".join(parts) + "\n"
+    parts.append(
+        "Every ratio is from one run, in which the contestants took turns on one machine. Read the "
+        "ratios rather than the times, which move with the load of the machine; other data and "
+        "other processors move the ratios, too. `make bench` measures on your own machine."
+    )
+    for benchmark in benchmarks:
+        parts += _benchmark(benchmark)
+    return "\n\n".join(parts) + "\n"
+
+
+def _benchmark(record: Record) -> Iterable[str]:
+    yield f"## {plain(str(record['title']))}"
+    yield plain(str(record["about"]))
+    if record.get("floor"):
+        yield f"**Floor:** {plain(str(record['floor']))}"
+    yield _definitions(_benchmark_facts(record))
+    yield from _benchmark_tables(record)
+    if record.get("download"):
+        yield f"Download: {{download}}`{record['download']} <{record['download']}>`"
+
+
+def _benchmark_facts(record: Record) -> Iterable[tuple[str, str]]:
+    yield "machine", _device({"device": record.get("device")}, long=True)
+    yield "threads", str(record.get("threads") or "")
+    yield "measured", _when(record.get("started", ""), minutes=True)
+    yield "command", f"`{record['command']}`" if record.get("command") else ""
+    yield "software", _software(record)
+    versions = (record.get("packages") or {}).items()
+    yield "packages", ", ".join(plain(f"{name} {version}") for name, version in versions)
+    yield "code", _commit(record)
+
+
+def _benchmark_tables(record: Record) -> Iterable[str]:
+    """One table for each combination of the columns that the record splits by."""
+    split = list(record.get("split_by") or [])
+    shown = [key for key in record["columns"] if key not in split]
+    groups: dict[tuple[str, ...], list[Record]] = {}
+    for row in record["rows"]:
+        groups.setdefault(tuple(row[key] for key in split), []).append(row)
+    for values, rows in groups.items():
+        if split:
+            named = (
+                f"{record['columns'][key]} {_in_digits(value)}"
+                for key, value in zip(split, values, strict=True)
+            )
+            yield f"### {plain(', '.join(named))}"
+        used = [key for key in shown if any(row.get(key) for row in rows)]
+        yield table(
+            [plain(record["columns"][key]) for key in used],
+            [[plain(_in_digits(row.get(key) or "")) or "–" for key in used] for row in rows],
+        )
+
+
+def _in_digits(value: str) -> str:
+    """A number with three digits, or with thousands separated; any other text as it is."""
+    try:
+        number = float(value)
+    except ValueError:
+        return value
+    if math.isfinite(number) and (abs(number) >= 100 or number == int(number)):
+        return f"{number:,.0f}"
+    return f"{number:.3g}"
 
 
 # -------------------------------------------------------------------------- boxes of a chapter

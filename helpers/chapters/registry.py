@@ -55,6 +55,18 @@ CHAPTERS = {
             "2511.04803",
             "helpers.chapters.redundancy.parameters",
         ),
+        Chapter(
+            "coreset",
+            "Which patches to annotate?",
+            "2511.04803",
+            "helpers.chapters.coreset.parameters",
+        ),
+        Chapter(
+            "which-images",
+            "Which images should I annotate?",
+            "2511.04803",
+            "helpers.chapters.which_images.parameters",
+        ),
     ]
 }
 

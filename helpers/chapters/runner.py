@@ -26,6 +26,8 @@ from helpers.leftovers import remove_leftovers
 from helpers.paths import PROJECT, runs_dir
 
 LOCK = PROJECT / "requirements.lock"
+# Parameters of chapters that name a data set.
+DATA_PARAMETERS = ("dataset", "contrast")
 NOTEBOOK, RECORD, RESULTS = "executed.ipynb", "record.json", "results.csv"
 
 
@@ -118,15 +120,14 @@ def imported_by(path: Path) -> list[str]:
     return sorted(n for n in fingerprints.imports_of_source(source) if n.startswith("helpers"))
 
 
-def _data_fingerprint(parameters: dict[str, Any]) -> str | None:
-    """Fingerprint of the data a run reads; generated data are covered by parameters and code."""
+def _data_fingerprint(parameters: dict[str, Any]) -> list[str]:
+    """Fingerprints of the data a run reads; generated data are covered by parameters and code."""
     from helpers.data.datasets import open_dataset
     from helpers.data.fetch import fingerprint_of
 
-    name = parameters.get("dataset", "synthetic-")
-    if name.startswith("synthetic-"):
-        return None
-    return open_dataset(name).fingerprint if ":" in name else fingerprint_of(name)
+    names = [parameters[key] for key in DATA_PARAMETERS if parameters.get(key)]
+    real = [name for name in names if not name.startswith("synthetic-")]
+    return [open_dataset(n).fingerprint if ":" in n else fingerprint_of(n) for n in real]
 
 
 def _execute(

@@ -33,12 +33,16 @@ def describe(patch: np.ndarray) -> np.ndarray:
 
 
 def describe_all(patches: Iterable[np.ndarray]) -> np.ndarray:
-    """Descriptors of many patches, float32 (n, 44), centred, each part scaled to unit variance.
+    """Descriptors of many patches, float32 (n, 44), as :func:`standardise` leaves them."""
+    return standardise(np.stack([describe(patch) for patch in patches]))
+
+
+def standardise(raw: np.ndarray) -> np.ndarray:
+    """Descriptors (n, 44) of :func:`describe`, centred, each part scaled to unit variance.
 
     Scaling whole parts, not columns, keeps a column that hardly varies from being blown up to the
     weight of one that does. A part that does not vary at all is left at zero.
     """
-    raw = np.stack([describe(patch) for patch in patches])
     centred = raw - raw.mean(axis=0)
     parts = np.split(centred, [HISTOGRAM_BINS, HISTOGRAM_BINS + FREQUENCY_BANDS], axis=1)
     spreads = [np.sqrt((part**2).sum(axis=1).mean()) for part in parts]

@@ -7,9 +7,6 @@ import torch
 from helpers.errors import DataError, ParameterError
 from helpers.files import read_torch, write_torch
 
-FULL_WIDTH = 32
-DIAMETER_MEAN = 30.0
-
 
 def build_cpnet(width: int, seed: int, channels: int = 1) -> torch.nn.Module:
     """A CPnet with random weights (Stringer et al. 2021; cellpose 3.1 ``resnet_torch.CPnet``).

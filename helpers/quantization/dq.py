@@ -1,15 +1,22 @@
 """Dataset quantization: order all samples into bins, then sample from every bin.
 
 Method: Zhou et al., "Dataset Quantization" (arXiv 2308.10524), as adopted in arXiv 2511.04803,
-section III-B. The printed equation and the released code of the latter pick opposite points; both
-are here under their own names. Neither needs a matrix of all pairwise distances: with centred
-features c, r = |c|, s the sum of c over the k picks of the current bin, both gains are, up to
-constants shared by all candidates,
+section III-B. Bins are filled one after the other; every pick maximises a gain over the samples
+that are in no bin yet. With N samples, D all of them, S the picks of the current bin and P the
+samples that were left when the bin started:
 
-    paper_eq       (2k - N) r^2 - 4 c.s
-    official_code  -c.s                     (first pick of a bin: smallest r)
+    paper_eq       sum over S of |x - p|^2  -  sum over D without S of |x - p|^2
+    official_code  mean over S of |x - p|^2  -  mean over D of |x - p|^2
+                   (first pick of a bin: the smallest sum over D of |x - p|^2)
+    graphcut       sum over P of sim(x, p)  -  2 sum over S of sim(x, p),  sim = (1 + cos) / 2
 
-which costs O(N d) per pick.
+``paper_eq`` is Eq. 1 of arXiv 2511.04803 as printed: central samples come first, outliers last.
+``official_code`` is its released script, which runs to the extremes. ``graphcut`` is the gain of
+arXiv 2308.10524 with the weight 1 that its released code uses. The printed equation and the script
+pick opposite points, so both are here under their own names.
+
+None of them needs a matrix of all pairwise values (:mod:`helpers.quantization._gains`), nor even a
+look at all samples for every pick (:mod:`helpers.quantization._order` names the engines).
 """
 
 from dataclasses import dataclass
@@ -18,12 +25,12 @@ from typing import Literal, get_args
 import numpy as np
 
 from helpers.errors import ParameterError
+from helpers.quantization._order import order_of
+from helpers.quantization.checks import check_features, check_name, check_rate
 
-Gain = Literal["paper_eq", "official_code"]
+Gain = Literal["paper_eq", "official_code", "graphcut"]
 Sampling = Literal["uniform", "prefix"]
 Rounding = Literal["exact", "published"]
-
-TIE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -43,81 +50,47 @@ class Bins:
         return np.split(self.order, np.cumsum(self.sizes)[:-1])
 
 
-def quantize(features: np.ndarray, n_bins: int = 10, gain: Gain = "paper_eq") -> Bins:
-    """Order all samples into bins by greedy choice (arXiv 2511.04803, Eq. 1).
+def quantize(
+    features: np.ndarray, n_bins: int = 10, gain: Gain = "paper_eq", device: str = "cpu"
+) -> Bins:
+    """Order all samples into bins by greedy choice (arXiv 2511.04803, Eq. 1; arXiv 2308.10524).
 
-    ``paper_eq`` maximises Eq. 1 as printed, D being the full set: the most central samples come
-    first and outliers last. ``official_code`` follows the released script: a bin starts at the
-    remaining sample with the smallest total distance to all, and continues with the largest
-    difference of *mean* distances, which runs to the extremes. Gains that differ by less than a
-    billionth of the largest possible gain count as ties, and ties go to the lower index: copies of
-    one patch would otherwise be ordered by rounding errors.
+    The order is that of the definition (see the module) in float64. Screening in float32 only ever
+    leaves out samples that provably cannot be next. Gains that float64 cannot tell apart, closer
+    than 1e-12 of the terms that the two are made of, are ties; ties go to the lowest index.
+
+    In ``paper_eq`` and ``official_code`` D is always the full set, with the bins filled before. In
+    ``graphcut`` the sum over P includes the sample itself and stays as it is while a bin is filled.
+    A zero vector has cosine 0 with everything, itself included.
 
     Args:
-        features: (N, d), finite; computed on in float64.
+        features: (N, d), finite, of any integer or floating type, memory-mapped or not. float32 and
+            float64 in C order are used as they lie.
         n_bins: number of bins, 1..N (the released script uses 10, the paper's Fig. 3 shows 5).
+        gain: see the module.
+        device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"`` and so on; the order does not depend on it.
 
     Raises:
-        ParameterError: wrong shape, NaN or infinity, unknown gain, more bins than samples.
+        ParameterError: wrong shape, NaN or infinity, unknown gain, more bins than samples, a
+            device that is not there.
     """
-    points = _check(features, n_bins, gain)
-    centred = points - points.mean(axis=0)
-    squares = np.einsum("ij,ij->i", centred, centred)
-    sizes = np.full(n_bins, len(points) // n_bins)
-    sizes[: len(points) % n_bins] += 1
-    free = np.ones(len(points), dtype=bool)
-    bins = [_fill_bin(centred, squares, free, size, gain) for size in sizes]
-    return Bins(np.concatenate(bins), sizes)
-
-
-def _check(features: np.ndarray, n_bins: int, gain: str) -> np.ndarray:
-    points = np.asarray(features, dtype=np.float64)
-    if points.ndim != 2 or 0 in points.shape:
-        raise ParameterError(f"features of shape {points.shape}: expected (samples, dimensions)")
-    if not np.isfinite(points).all():
-        row = int(np.flatnonzero(~np.isfinite(points).all(axis=1))[0])
-        raise ParameterError(f"features: row {row} holds NaN or infinity; expected finite numbers")
-    if gain not in get_args(Gain):
-        raise ParameterError(f"gain={gain!r}: expected one of {', '.join(get_args(Gain))}")
-    if not 1 <= n_bins <= len(points):
+    points = check_features(features)
+    check_name("gain", gain, get_args(Gain))
+    if int(n_bins) != n_bins or not 1 <= n_bins <= len(points):
         raise ParameterError(f"n_bins={n_bins}: expected 1 to {len(points)}, the number of samples")
-    return points
+    sizes = np.full(int(n_bins), len(points) // int(n_bins), dtype=np.int64)
+    sizes[: len(points) % int(n_bins)] += 1
+    return Bins(order_of(points, sizes, gain, device), sizes)
 
 
-def _fill_bin(
-    centred: np.ndarray, squares: np.ndarray, free: np.ndarray, size: int, gain: Gain
-) -> np.ndarray:
-    """Pick ``size`` of the free samples, mark them taken, return them in order."""
-    picks = np.empty(size, dtype=np.int64)
-    total = np.zeros(centred.shape[1])
-    for k in range(size):
-        scores, scale = _scores(centred, squares, total, k, gain)
-        scores[~free] = -np.inf
-        pick = int(np.argmax(scores >= scores.max() - TIE * scale))
-        picks[k] = pick
-        free[pick] = False
-        total += centred[pick]
-    return picks
-
-
-def _scores(
-    centred: np.ndarray, squares: np.ndarray, total: np.ndarray, k: int, gain: Gain
-) -> tuple[np.ndarray, float]:
-    """Gain of every sample as pick number k of a bin, and the size that such gains can have."""
-    n, largest = len(centred), float(squares.max())
-    if gain == "paper_eq":
-        return (2 * k - n) * squares - 4 * (centred @ total), n * largest
-    if k == 0:
-        return -squares, largest
-    return -(centred @ total), k * largest
-
-
-def select(
+def sample_bins(
     bins: Bins,
     rate: float,
     rng: np.random.Generator,
     sampling: Sampling = "uniform",
     rounding: Rounding = "exact",
+    scores: np.ndarray | None = None,
+    trust: float = 0.5,
 ) -> np.ndarray:
     """Coreset: a share of every bin (arXiv 2511.04803, Eq. 2).
 
@@ -130,20 +103,63 @@ def select(
         rounding: ``"exact"`` gives max(1, round(rate * N)) samples in all, spread over the bins as
             evenly as their sizes allow; ``"published"`` gives max(1, floor(rate * size)) per bin,
             as the released script does, which overshoots at small rates.
+        scores: (N,), 0 or above, from outside, for instance the uncertainty of a model. Each draw
+            from a bin of n samples then takes sample i with a probability proportional to
+            (1 - trust) / n + trust * (share of i in the scores of the bin). Our extension: the
+            papers ask for it and do not define it. Only for ``uniform``.
+        trust: 0..1, how far the scores are followed; used only with ``scores``.
 
     Returns:
         int64, ascending sample indices.
+
+    Raises:
+        ParameterError: a parameter out of range, scores of a wrong shape, negative or not finite,
+            scores under ``prefix``.
     """
-    if not 0 < rate <= 1:
-        raise ParameterError(f"rate={rate}: expected a share above 0 and at most 1")
-    if sampling not in get_args(Sampling):
-        raise ParameterError(f"sampling={sampling!r}: expected {' or '.join(get_args(Sampling))}")
+    check_rate(rate)
+    check_name("sampling", sampling, get_args(Sampling))
+    weights = None if scores is None else _checked_scores(scores, trust, sampling, len(bins.order))
     counts = _counts(bins.sizes, rate, rounding)
-    chosen = [
-        members[:count] if sampling == "prefix" else rng.choice(members, count, replace=False)
-        for members, count in zip(bins.split(), counts, strict=True)
-    ]
+    chosen = []
+    for members, count in zip(bins.split(), counts, strict=True):
+        if sampling == "prefix":
+            chosen.append(members[:count])
+        elif weights is None:
+            chosen.append(rng.choice(members, count, replace=False))
+        else:
+            chosen.append(_draw(members, count, weights[members], trust, rng))
     return np.sort(np.concatenate(chosen))
+
+
+def _checked_scores(scores: np.ndarray, trust: float, sampling: str, count: int) -> np.ndarray:
+    weights = np.asarray(scores, dtype=np.float64)
+    if sampling != "uniform":
+        raise ParameterError(f"scores with sampling={sampling!r}: expected sampling='uniform'")
+    if not 0 <= trust <= 1:
+        raise ParameterError(f"trust={trust}: expected a share from 0 to 1")
+    if weights.shape != (count,):
+        raise ParameterError(f"scores of shape {weights.shape}: expected ({count},)")
+    good = np.isfinite(weights) & (weights >= 0)
+    if not good.all():
+        row = int(np.argmin(good))
+        raise ParameterError(
+            f"scores: number {row} is {weights[row]}; expected finite numbers, 0 or above"
+        )
+    return weights
+
+
+def _draw(
+    members: np.ndarray, count: int, scores: np.ndarray, trust: float, rng: np.random.Generator
+) -> np.ndarray:
+    """``count`` members, drawn one by one without replacement (Efraimidis & Spirakis 2006)."""
+    even = 1 / len(members)
+    largest = scores.max()
+    share = scores / largest if largest > 0 else np.ones(len(members))
+    chance = (1 - trust) * even + trust * share / share.sum()
+    # Exponential clocks ring in the order of such draws; those that never ring come last.
+    with np.errstate(divide="ignore"):
+        rings = rng.exponential(size=len(members)) / chance
+    return members[np.argsort(rings, kind="stable")[:count]]
 
 
 def _counts(sizes: np.ndarray, rate: float, rounding: Rounding) -> np.ndarray:

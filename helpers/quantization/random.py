@@ -2,12 +2,22 @@
 
 import numpy as np
 
-from helpers.errors import ParameterError
+from helpers.quantization.checks import check_count, check_features
 
 
-def select_random(n_samples: int, rate: float, rng: np.random.Generator) -> np.ndarray:
-    """max(1, round(rate * n)) of n samples without replacement, int64 and ascending."""
-    if not 0 < rate <= 1:
-        raise ParameterError(f"rate={rate}: expected a share above 0 and at most 1")
-    count = max(1, round(rate * n_samples))
-    return np.sort(rng.choice(n_samples, count, replace=False)).astype(np.int64)
+def random_order(features: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """``count`` samples without replacement, each ordered choice equally likely.
+
+    Args:
+        features: (N, d), finite; only N is used.
+        count: 1..N.
+        rng: draws.
+
+    Returns:
+        int64 (count,), distinct sample indices in the order of choice.
+
+    Raises:
+        ParameterError: wrong shape, NaN or infinity, count outside 1..N.
+    """
+    n_samples = len(check_features(features))
+    return rng.permutation(n_samples)[: check_count(count, n_samples)].astype(np.int64)

@@ -43,12 +43,16 @@ class PatchStore:
     Attributes:
         arrays: float16 (n, 4, size, size): grey image, foreground (0/1), flow y, flow x.
         groups: group of each patch.
+        kinds: modality of each patch's source image, empty where it is not known.
         instances: int32 (n,), annotated instances in each patch.
+        areas: int32, visible pixels of every instance, patch after patch.
     """
 
     arrays: np.ndarray
     groups: list[str]
+    kinds: list[str]
     instances: np.ndarray
+    areas: np.ndarray
 
     def __len__(self) -> int:
         return len(self.arrays)
@@ -58,12 +62,17 @@ class PatchStore:
         """float16 (n, size, size), the grey channel alone."""
         return self.arrays[:, 0]
 
+    def areas_by_patch(self) -> list[np.ndarray]:
+        """Visible pixels of the instances of each patch, int32 (instances of the patch,)."""
+        return np.split(self.areas, np.cumsum(self.instances)[:-1])
+
 
 def open_store(folder: Path) -> PatchStore:
     """The store in ``folder``, read-only."""
     meta = json.loads((folder / "meta.json").read_text())
     arrays = np.load(folder / "patches.npy", mmap_mode="r")
-    return PatchStore(arrays, meta["groups"], np.array(meta["instances"], np.int32))
+    instances, areas = (np.array(meta[name], np.int32) for name in ("instances", "areas"))
+    return PatchStore(arrays, meta["groups"], meta["kinds"], instances, areas)
 
 
 def build_store(
@@ -96,9 +105,15 @@ def build_store(
     arrays = np.lib.format.open_memmap(
         temporary / "patches.npy", mode="w+", dtype=np.float16, shape=shape
     )
-    counts = _fill(arrays, samples, patches, grid.size, workers)
+    areas = _fill(arrays, samples, patches, grid.size, workers)
     arrays.flush()
-    meta = {"groups": [samples[p.image].group for p in patches], "instances": counts}
+    sources = [samples[patch.image] for patch in patches]
+    meta = {
+        "groups": [source.group for source in sources],
+        "kinds": [source.modality for source in sources],
+        "instances": [len(one) for one in areas],
+        "areas": [area for one in areas for area in one],
+    }
     (temporary / "meta.json").write_text(json.dumps(meta))
     _move_into_place(temporary, folder)
     return open_store(folder)
@@ -106,8 +121,8 @@ def build_store(
 
 def _fill(
     arrays: np.ndarray, samples: Sequence[Sample], patches: list[Patch], size: int, workers: int
-) -> list[int]:
-    """Compute all patches in order; returns the number of instances in each."""
+) -> list[list[int]]:
+    """Compute all patches in order; returns the areas of the instances in each."""
     from joblib import Parallel, delayed
     from tqdm import tqdm
 
@@ -121,18 +136,19 @@ def _fill(
     # Starting processes takes longer than computing a few patches.
     processes = workers if len(patches) > 200 else 1
     results = Parallel(n_jobs=processes, return_as="generator", batch_size=8)(jobs)
-    counts = []
-    for index, (stack, count) in enumerate(
+    areas = []
+    for index, (stack, found) in enumerate(
         tqdm(results, "flow targets", len(patches), mininterval=2)
     ):
         arrays[index] = stack
-        counts.append(count)
-    return counts
+        areas.append(found)
+    return areas
 
 
-def _patch_arrays(grey: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, int]:
+def _patch_arrays(grey: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, list[int]]:
     stack = np.concatenate([grey[None], (labels > 0)[None], flow_targets(labels)])
-    return stack.astype(np.float16), int(np.count_nonzero(np.unique(labels)))
+    numbers, areas = np.unique(labels, return_counts=True)
+    return stack.astype(np.float16), areas[numbers > 0].tolist()
 
 
 def _move_into_place(temporary: Path, folder: Path) -> None:

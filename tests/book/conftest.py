@@ -32,6 +32,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("book")
     run = tiny.write_run(root / "run")
     copied = copy_sources(root / "sources")
+    tiny.write_benchmark(copied / "results/recorded/benchmarks")
     outcomes = {name: book.Outcome(run) for name in CHAPTERS}
     outcomes["broken"] = book.Outcome(None, "ValueError: `a` | b < c\n$x$ {role}`y`\n```")
     outcomes["unread"] = book.Outcome(None)

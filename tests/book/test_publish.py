@@ -78,6 +78,7 @@ def test_failed_run_takes_the_place_of_the_old_figures(home: Path, run: Path, ho
         publish(home, run if how == "stale success" else None, "DataError: broken")
     assert sorted(p.name for p in (home / "chapters").iterdir()) == [
         "data.md",
+        "performance.md",
         "redundancy.md",
         "status.md",
     ]
@@ -103,6 +104,25 @@ def test_recorded_runs_are_listed(home: Path) -> None:
     publish(home, None)
     status = (home / "chapters/status.md").read_text(encoding="utf-8")
     assert "| ok | `real` | `bbbc038` |" in status
+
+
+def test_recorded_benchmarks_become_a_page_and_a_download(home: Path) -> None:
+    tiny.write_benchmark(home / "results/recorded/benchmarks")
+    publish(home, None)
+    performance = (home / "chapters/performance.md").read_text(encoding="utf-8")
+    assert "{download}`performance-sorting.csv <performance-sorting.csv>`" in performance
+    kept = (home / "results/recorded/benchmarks/sorting.csv").read_bytes()
+    assert (home / "chapters/performance-sorting.csv").read_bytes() == kept
+    status = (home / "chapters/status.md").read_text(encoding="utf-8")
+    assert "None has been recorded yet" in status, "a benchmark is no run of a chapter"
+
+
+def test_benchmark_without_its_table_is_named(home: Path) -> None:
+    folder = home / "results/recorded/benchmarks"
+    tiny.write_benchmark(folder)
+    (folder / "sorting.csv").unlink()
+    with pytest.raises(DataError, match=r"sorting\.csv: cannot be read"):
+        publish(home, None)
 
 
 def test_damaged_notebook_or_record_is_named(home: Path, run: Path) -> None:

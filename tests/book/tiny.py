@@ -122,3 +122,33 @@ def write_run(folder: Path, **changes) -> Path:
     (folder / "record.json").write_text(json.dumps(record(**changes)), encoding="utf-8")
     (folder / "results.csv").write_text("chapter,value\nredundancy,0.8\n", encoding="utf-8")
     return folder
+
+
+BENCHMARK = {
+    "name": "sorting",
+    "title": "Sorting",
+    "about": "Numbers in ascending order, by ours and by *another*.",
+    "floor": "one pass over the numbers.",
+    "command": "python -m benchmarks.bench_sorting --record",
+    "columns": {"n": "N", "peer": "peer", "ours_s": "ours, s", "ratio": "ratio", "note": "note"},
+    "split_by": ["n"],
+    "started": "2026-03-01T12:34:56+00:00",
+    "threads": 2,
+    "git": {"commit": "c" * 40, "dirty": False},
+    "python": "3.11.7",
+    "platform": "Linux x86_64",
+    "packages": {"numpy": "2.0.2"},
+    "device": {"kind": "cpu", "name": "Some processor", "cores": 2, "memory_gb": 8.0},
+}
+BENCHMARK_ROWS = [
+    {"n": "1500", "peer": "bubble", "ours_s": "0.0123456", "ratio": "1234.5", "note": ""},
+    {"n": "1500", "peer": "merge", "ours_s": "0.0123456", "ratio": "1.5", "note": ""},
+    {"n": "128458", "peer": "a|b", "ours_s": "12", "ratio": "", "note": "cannot run: 66 GB"},
+]
+
+
+def write_benchmark(folder: Path) -> None:
+    """A recorded benchmark, as benchmarks.record writes it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "sorting.json").write_text(json.dumps(BENCHMARK), encoding="utf-8")
+    pd.DataFrame(BENCHMARK_ROWS).to_csv(folder / "sorting.csv", index=False)

@@ -68,3 +68,54 @@ def test_relative_folders_are_taken_from_where_the_command_was_given(monkeypatch
     monkeypatch.setenv("BOOK_DATA_BUNDLE", "bundle")
     assert main(["data", "list"]) == 0
     assert os.environ["BOOK_DATA_BUNDLE"] == str((tmp_path / "bundle").resolve())
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    import numpy as np
+    from PIL import Image
+
+    folder = tmp_path / "my pictures"
+    folder.mkdir()
+    for seed in range(6):
+        pixels = np.random.default_rng(seed).integers(0, 255, (40, 40), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{seed}.png")
+    return folder
+
+
+def test_select_writes_beside_the_folder_and_says_what_it_chose(pictures, capsys):
+    before = sorted(pictures.iterdir())
+    assert main(["select", str(pictures), "--budget", "2", "--method", "facility-location"]) == 0
+    said = capsys.readouterr().out
+    output = pictures.with_name("my pictures-selection")
+    assert said.endswith(f"Results: {output}\n")
+    written = {path.name for path in output.iterdir()}
+    assert written >= {"selection.csv", "skipped.csv", "contact-sheet.png", "map.png", "map.html"}
+    assert len((output / "selection.csv").read_text().splitlines()) == 3
+    assert sorted(pictures.iterdir()) == before
+
+
+def test_select_patches_into_a_named_folder(pictures, tmp_path, capsys):
+    options = ["--patches", "--patch-size", "16", "--budget", "30", "--out", str(tmp_path / "o")]
+    assert main(["select", str(pictures), *options]) == 0
+    assert "54 patches of 16 px in 6 files" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["nowhere"], "nowhere: does not exist"),
+        (["empty"], "holds no image"),
+        (["my pictures/0.png"], "is not a folder"),
+        (["my pictures", "--budget", "0"], "budget 0"),
+        (["my pictures", "--method", "best"], "facility-location"),
+        (["my pictures", "--out", "my pictures"], "folder of the images"),
+        (["my pictures", "--out", "my pictures/0.png"], "cannot be written"),
+        (["my pictures", "--patches", "--stride", "0"], "stride 0"),
+    ],
+)
+def test_select_says_what_is_wrong(arguments, named, pictures, capsys, monkeypatch):
+    monkeypatch.chdir(pictures.parent)
+    pictures.with_name("empty").mkdir()
+    assert main(["select", *arguments]) == 2
+    assert named in capsys.readouterr().err

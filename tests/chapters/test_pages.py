@@ -8,7 +8,7 @@ from markdown_it import MarkdownIt
 from helpers.chapters import pages
 from helpers.data.bundle import Bundle
 from helpers.data.manifest import Manifest, load_manifest
-from tests.book.tiny import record
+from tests.book.tiny import BENCHMARK, BENCHMARK_ROWS, record
 
 MARKUP = "a|b *c* _d_ `e` [f](g) <h> {i}`j` $k$ ~l~ # m \\ n"
 
@@ -137,6 +137,50 @@ def test_status_page_names_a_gpu() -> None:
 )
 def test_duration_in_words(seconds: float | None, said: str) -> None:
     assert cells(pages.status_page({"one": record(duration_s=seconds)}, []))[1][5] == said
+
+
+# ------------------------------------------------------------------ performance page
+
+
+def performance() -> str:
+    rows = BENCHMARK_ROWS
+    return pages.performance_page([{**BENCHMARK, "rows": rows, "download": "sorting.csv"}])
+
+
+def test_performance_page_names_machine_date_floor_and_command() -> None:
+    page = performance()
+    for said in (
+        "## Sorting",
+        "Every ratio is from one run",
+        "**Floor:** one pass over the numbers.",
+        "| **machine** | CPU, 2 cores, Some processor, 8 GB memory |",
+        "| **threads** | 2 |",
+        "| **measured** | 2026-03-01 12:34 UTC |",
+        "`python -m benchmarks.bench_sorting --record`",
+        "numpy 2.0.2",
+        "commit `cccccccccccc`",
+        "{download}`sorting.csv <sorting.csv>`",
+    ):
+        assert said in page
+
+
+def test_performance_page_has_a_table_per_size_and_no_empty_column() -> None:
+    page = performance()
+    assert "### N 1,500" in page
+    assert "### N 128,458" in page
+    first, second = page.split("### N 128,458")
+    head, *rows = cells(first)[-3:]
+    assert head == ["peer", "ours, s", "ratio"]
+    assert rows == [["bubble", "0.0123", "1,234"], ["merge", "0.0123", "1.5"]]
+    head, *rows = cells(second)
+    assert head == ["peer", "ours, s", "note"]
+    assert rows == [[r"a\|b", "12", "cannot run: 66 GB"]]
+
+
+def test_performance_page_without_records_says_so() -> None:
+    page = pages.performance_page([])
+    assert "No benchmark has been recorded yet" in page
+    assert "ratio" not in page
 
 
 # ------------------------------------------------------------------ boxes

@@ -6,7 +6,8 @@ import tifffile
 from imagecodecs import png_encode
 from PIL import Image
 
-from helpers.data.readers.images import decode, read_image, read_labels
+from helpers.data.readers import images
+from helpers.data.readers.images import decode, decode_pages, read_image, read_labels
 from helpers.errors import DataError
 
 H, W = 23, 31
@@ -243,3 +244,104 @@ def test_coloured_and_jpeg_labels_are_refused(tmp_path, pixels):
         read_labels(tmp_path / "colour.png")
     with pytest.raises(DataError, match="JPEG"):
         read_labels(tmp_path / "lossy.jpg")
+
+
+def coordinates(*shape):
+    """An array whose every value tells its place."""
+    return np.arange(np.prod(shape)).reshape(shape).astype(np.uint16)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "how"),
+    [
+        ((3, H, W), "PYX", {"imagej": True, "metadata": {"axes": "ZYX"}}),
+        ((2, 3, 4, H, W), "PPCYX", {"imagej": True, "metadata": {"axes": "TZCYX"}}),
+        ((3, 2, H, W), "PCYX", {"ome": True, "metadata": {"axes": "TCYX"}}),
+        ((2, 3, H, W), "CPYX", {"ome": True, "metadata": {"axes": "CZYX"}}),
+        ((5, H, W), "PYX", {}),
+        ((2, 5, H, W), "PPYX", {}),
+        ((4, H, W, 3), "PYXC", {"photometric": "rgb"}),
+        ((3, H, W), "CYX", {"metadata": {"axes": "CYX"}}),
+        ((3, H, W), "CYX", {"photometric": "minisblack"}),
+        ((H, W), "YX", {}),
+    ],
+)
+def test_pages_are_what_is_neither_a_channel_nor_a_side(tmp_path, shape, axes, how):
+    """P: pages, C: channels, as the file is meant; the order of pages is that of the file."""
+    data = coordinates(*shape)
+    pages = [i for i, name in enumerate(axes) if name == "P"]
+    stack = np.moveaxis(data, pages, range(len(pages))).reshape(
+        -1, *(length for i, length in enumerate(shape) if i not in pages)
+    )
+    rest = axes.replace("P", "")
+    channel = rest.find("C")
+    expected = [np.moveaxis(p, channel, -1) if channel >= 0 else p[..., None] for p in stack]
+    found = list(decode_pages(write_tiff(tmp_path / "a.tif", data, **how)))
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_pages_of_different_sizes_and_kinds(tmp_path, pixels):
+    grey, colour, alpha = pixels(H, W, dtype=np.uint16), pixels(9, 8, 3), pixels(9, 9, 4)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as out:
+        out.write(grey)
+        out.write(colour, photometric="rgb")
+        out.write(alpha, photometric="rgb", extrasamples=["unassalpha"])
+        out.write(grey[::2, ::2], subfiletype=1)
+    found = list(decode_pages(tmp_path / "a.tif"))
+    for one, other in zip(found, [grey[..., None], colour, alpha[..., :3]], strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_a_stack_too_large_for_memory_is_mapped(tmp_path, monkeypatch, compression):
+    data = coordinates(6, H, W)
+    path = write_tiff(tmp_path / "a.tif", data, compression=compression)
+    monkeypatch.setattr(images, "LARGE_STACK_BYTES", 10)
+    np.testing.assert_array_equal(np.stack(list(decode_pages(path)))[..., 0], data)
+
+
+def test_each_file_of_an_ome_set_gives_its_own_pages(tmp_path):
+    """Two files of one recording: each names the other, and neither may be counted twice."""
+    data = coordinates(2, H, W)
+    planes = "".join(
+        f'<TiffData FirstT="{t}" IFD="0" PlaneCount="1">'
+        f'<UUID FileName="{t}.ome.tif">urn:uuid:0000000{t}-0000-0000-0000-000000000000</UUID>'
+        "</TiffData>"
+        for t in range(2)
+    )
+    for t in range(2):
+        description = (
+            '<?xml version="1.0" encoding="UTF-8"?>'
+            '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
+            f'UUID="urn:uuid:0000000{t}-0000-0000-0000-000000000000"><Image ID="Image:0">'
+            f'<Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint16" SizeX="{W}" SizeY="{H}" '
+            f'SizeC="1" SizeZ="1" SizeT="2"><Channel ID="Channel:0:0" SamplesPerPixel="1"/>{planes}'
+            "</Pixels></Image></OME>"
+        )
+        tifffile.imwrite(tmp_path / f"{t}.ome.tif", data[t], description=description, metadata=None)
+    for t in range(2):
+        [page] = decode_pages(tmp_path / f"{t}.ome.tif")
+        np.testing.assert_array_equal(page[..., 0], data[t])
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.95])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_cut_stacks_are_refused(tmp_path, pixels, share, compression):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, pixels(9, 64, 64), compression=compression)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(DataError, match=r"a\.tif"):
+        list(decode_pages(path))
+
+
+def test_one_page_for_other_formats_and_the_same_refusals(tmp_path, pixels):
+    data = pixels(H, W, 3)
+    Image.fromarray(data).save(tmp_path / "a.png")
+    [page] = decode_pages(tmp_path / "a.png")
+    np.testing.assert_array_equal(page, data)
+    (tmp_path / "empty.tif").touch()
+    with pytest.raises(DataError, match=r"empty\.tif.*empty"):
+        list(decode_pages(tmp_path / "empty.tif"))

@@ -12,6 +12,7 @@ from helpers.experiments.redundancy import (
     run_trial,
     steps_of,
 )
+from helpers.experiments.subset import Recipe
 from helpers.training.loop import TrainingPlan
 
 SETTINGS = DataSettings(
@@ -25,7 +26,8 @@ SETTINGS = DataSettings(
     grid=PatchGrid(48, 24, "pad"),
 )
 PLAN = TrainingPlan(steps=4, batch_size=2, crop=32)
-TRIAL = RedundancyTrial("random", 0.2, "steps", 0, 2, PLAN)
+RECIPE = Recipe(width=2, plan=PLAN, seed=0)
+TRIAL = RedundancyTrial("random", 0.2, "steps", RECIPE)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +63,8 @@ def test_subsets_have_the_exact_size_and_depend_on_the_seed_as_they_should(prepa
     chosen = choose_patches(trial, prepared)
     assert len(chosen) == round(0.2 * 48)
     assert (chosen == choose_patches(trial, prepared)).all()
-    other = choose_patches(dataclasses.replace(trial, seed=1), prepared)
+    reseeded = dataclasses.replace(RECIPE, seed=1)
+    other = choose_patches(dataclasses.replace(trial, recipe=reseeded), prepared)
     # The released procedure has no chance in it; the other two do.
     assert (len(other) == len(chosen) and (other == chosen).all()) == (
         selection == "dq_official_code"
@@ -74,7 +77,8 @@ def test_all_takes_all(prepared):
 
 
 def test_trials_are_listed_once_each():
-    trials = list_trials([0.1, 0.5, 1.0], [0, 1], ["random", "dq_paper_eq"], True, TRIAL)
+    recipes = [dataclasses.replace(RECIPE, seed=seed) for seed in (0, 1)]
+    trials = list_trials([0.1, 0.5, 1.0], ["random", "dq_paper_eq"], True, recipes, 10)
     assert len(trials) == len(set(trials)) == (2 * 2 + 2) * 2 + 2
     assert sum(t.selection == "all" for t in trials) == 2
     assert {t.selection for t in trials if t.budget == "epochs"} == {"random"}
@@ -82,7 +86,7 @@ def test_trials_are_listed_once_each():
 
 def test_equal_epochs_scale_steps_with_the_subset_and_equal_steps_do_not():
     plan = dataclasses.replace(PLAN, steps=400, batch_size=16)
-    trial = dataclasses.replace(TRIAL, plan=plan)
+    trial = dataclasses.replace(TRIAL, recipe=dataclasses.replace(RECIPE, plan=plan))
     assert steps_of(trial, 100, 1000) == 400
     assert steps_of(dataclasses.replace(trial, budget="epochs"), 100, 1000) == 40
     assert steps_of(dataclasses.replace(trial, budget="epochs"), 1000, 1000) == 400

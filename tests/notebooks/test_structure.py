@@ -52,8 +52,15 @@ def test_the_first_code_cell_holds_the_laptop_values_of_exactly_the_schema(chapt
     assert chapter.schema.check(values) == chapter.schema()
 
 
-@chapters
-@pytest.mark.parametrize("profile", PROFILES)
+def profiles_of(name):
+    return yaml.safe_load(profile_path(name).read_text())
+
+
+@pytest.mark.parametrize(
+    ("chapter", "profile"),
+    [(chapter, profile) for chapter in CHAPTERS.values() for profile in profiles_of(chapter.name)],
+    ids=lambda value: getattr(value, "name", value),
+)
 def test_every_profile_is_valid_and_flat(chapter, profile):
     parameters = chapter.parameters(profile)
     assert parameters.profile == profile
@@ -71,9 +78,10 @@ def test_profiles_made_for_a_gpu_ask_for_it(chapter, profile):
 
 
 @chapters
-def test_profile_files_hold_nothing_else(chapter):
-    profiles = yaml.safe_load(profile_path(chapter.name).read_text())
-    assert list(profiles) == list(PROFILES)
+def test_profile_files_hold_the_five_profiles_and_named_variants_of_them(chapter):
+    profiles = profiles_of(chapter.name)
+    assert list(profiles)[: len(PROFILES)] == list(PROFILES)
+    assert all(name.split("-")[0] in PROFILES for name in profiles)
     assert profiles["laptop"] == {}
 
 

@@ -6,25 +6,18 @@ import numpy as np
 import pandas as pd
 
 from helpers.chapters.claims import Claim
+from helpers.chapters.comparisons import mean_difference, values_by_seed
 from helpers.chapters.redundancy.tables import METHOD_NAMES
 
 # Below this rise in Dice from 1 % to 100 % there is nothing of which 10 % could reach a share.
 RISE = 0.02
 
 
-def _values(table: pd.DataFrame, method: str, rate: float, metric: str = "dice") -> pd.Series:
-    """Values of a metric by seed (seed -1 where the source has none)."""
-    rows = table[
-        (table["method"] == method) & (table["rate"].round(6) == rate) & (table["metric"] == metric)
-    ]
-    return rows.assign(seed=rows["seed"].fillna(-1)).set_index("seed")["value"].astype(float)
-
-
 def _paired(
     table: pd.DataFrame, combine: Callable[..., float], *cells: tuple[str, float]
 ) -> list[float]:
     """``combine`` applied to several (method, rate) cells, seed by seed."""
-    columns = [_values(table, method, rate) for method, rate in cells]
+    columns = [values_by_seed(table, method, rate, "dice") for method, rate in cells]
     frame = pd.concat(columns, axis=1, join="inner")
     # A model that found nothing has Dice 0: a quotient by it is no number and is left out later.
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -64,11 +57,7 @@ def _beyond_forty(table: pd.DataFrame) -> list[float]:
 
 def _dq_minus_random(table: pd.DataFrame) -> list[float]:
     dq = "DQ" if (table["method"] == "DQ").any() else METHOD_NAMES["dq_paper_eq", "steps"]
-    rates = sorted(rate for rate in table["rate"].dropna().unique() if rate < 100)
-    frame = pd.DataFrame(
-        {rate: _values(table, dq, rate) - _values(table, "random", rate) for rate in rates}
-    )
-    return [float(value) for value in frame.dropna(axis=1, how="all").mean(axis=1)]
+    return mean_difference(table, dq, "random", "dice")
 
 
 def _steps_minus_epochs(table: pd.DataFrame) -> list[float]:

@@ -5,8 +5,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from skimage.segmentation import find_boundaries
 
+from helpers.chapters.draw_common import (
+    METHOD_STYLES,
+    chosen_patches,
+    draw_outlines,
+    legend_below,
+    rate_axis,
+)
 from helpers.chapters.figures import COLOURS, use_style
 from helpers.chapters.redundancy.tables import METRIC_NAMES, by_rate, published_table
 from helpers.chapters.results import recorded
@@ -14,13 +20,16 @@ from helpers.data.sample import Sample
 from helpers.metrics import evaluate
 from helpers.paths import PROJECT
 
-METHOD_STYLES = {
-    "random": {"color": COLOURS["blue"], "marker": "o"},
-    "DQ": {"color": COLOURS["black"], "marker": "s"},
-    "DQ, printed equation": {"color": COLOURS["orange"], "marker": "s"},
-    "DQ, released code": {"color": COLOURS["green"], "marker": "^"},
-    "random, equal epochs": {"color": COLOURS["purple"], "marker": "o", "linestyle": "--"},
-}
+__all__ = [
+    "chosen_patches",
+    "dice_by_source",
+    "merged_cells",
+    "predictions_by_rate",
+    "proxy_against_real",
+    "sample_images",
+    "save_readme_picture",
+    "six_metrics",
+]
 SOURCE_STYLES = {"published": "-", "recorded": "-", "this run": ":"}
 
 
@@ -32,10 +41,10 @@ def dice_by_source(sources: dict[str, pd.DataFrame]) -> Figure:
     for axis, (name, table) in zip(np.atleast_1d(axes), sources.items(), strict=True):
         for method in METHOD_STYLES:
             _curve(axis, table, method, "dice")
-        _rate_axis(axis)
+        rate_axis(axis)
         axis.set_title(name if len(table) else f"{name}: none yet")
     np.atleast_1d(axes)[0].set_ylabel("Dice, mean over images")
-    _legend_below(figure, axes)
+    legend_below(figure, axes)
     return figure
 
 
@@ -50,9 +59,9 @@ def six_metrics(sources: dict[str, pd.DataFrame]) -> Figure:
                 style = {"linestyle": SOURCE_STYLES[name]}
                 for method in ("random", "DQ, printed equation"):
                     _curve(axis, sources[name], method, metric, f"{name}: {method}", style)
-        _rate_axis(axis)
+        rate_axis(axis)
         axis.set_title(METRIC_NAMES[metric])
-    _legend_below(figure, axes)
+    legend_below(figure, axes)
     return figure
 
 
@@ -63,7 +72,7 @@ def proxy_against_real(table: pd.DataFrame) -> Figure:
     for metric, colour in zip(("pq_paper", "pq", "ap_50", "aji"), colours, strict=True):
         style = {"color": COLOURS[colour], "linestyle": "--" if metric == "pq_paper" else "-"}
         _curve(axis, table, "random", metric, METRIC_NAMES[metric], style)
-    _rate_axis(axis)
+    rate_axis(axis)
     axis.set_ylabel("mean over images")
     figure.legend(loc="outside lower center", ncols=2)
     return figure
@@ -97,31 +106,6 @@ def sample_images(samples: list[Sample], columns: int = 4) -> Figure:
     return figure
 
 
-def chosen_patches(images: np.ndarray, chosen: dict[str, np.ndarray], columns: int = 8) -> Figure:
-    """The first patches that each way of choosing takes, one row per way.
-
-    Args:
-        images: (n, size, size), scaled to about 0..1.
-        chosen: indices by name of the method.
-    """
-    columns = min(columns, max(map(len, chosen.values())))
-    figure, axes = plt.subplots(
-        len(chosen),
-        columns,
-        figsize=(1.1 * columns, 1.35 * len(chosen)),
-        layout="constrained",
-        squeeze=False,
-    )
-    for axis in axes.ravel():
-        axis.axis("off")
-    for row, (name, indices) in zip(axes, chosen.items(), strict=True):
-        row[0].set_title(name, loc="left", fontsize=9)
-        spread = np.linspace(0, len(indices) - 1, min(columns, len(indices))).astype(int)
-        for axis, index in zip(row, indices[spread], strict=False):
-            axis.imshow(np.float32(images[index]), cmap="gray", vmin=0, vmax=1.2)
-    return figure
-
-
 def predictions_by_rate(samples: list[Sample], masks: dict[str, list[np.ndarray]]) -> Figure:
     """Annotation and predictions of a few held-out images; one row per image."""
     columns = ["annotation", *masks]
@@ -139,17 +123,6 @@ def predictions_by_rate(samples: list[Sample], masks: dict[str, list[np.ndarray]
             score = "" if name == "annotation" else f"\nPQ {evaluate(sample.labels, labels).pq:.2f}"
             axis.set_title(f"{name if row == 0 else ''}{score}", fontsize=9)
     return figure
-
-
-def draw_outlines(axis: Axes, image: np.ndarray, labels: np.ndarray) -> None:
-    """An image in grey with the outlines of its instances in orange."""
-    grey = image.mean(axis=2) if image.ndim == 3 else image
-    low, high = np.percentile(grey, [0.5, 99.5])
-    shade = np.clip((grey - low) / max(high - low, 1e-6), 0, 1)
-    picture = np.dstack([shade] * 3)
-    picture[find_boundaries(labels, mode="inner")] = (0.90, 0.40, 0.0)
-    axis.imshow(picture, interpolation="nearest")
-    axis.axis("off")
 
 
 def save_readme_picture() -> None:
@@ -178,18 +151,3 @@ def _curve(
     axis.fill_between(
         points["rate"], points["low"], points["high"], color=look["color"], alpha=0.15, linewidth=0
     )
-
-
-def _rate_axis(axis: Axes) -> None:
-    axis.set_xscale("log")
-    axis.set_xticks([1, 3, 10, 30, 100], ["1", "3", "10", "30", "100"])
-    axis.minorticks_off()
-    axis.set_xlabel("share of the training patches (%)")
-
-
-def _legend_below(figure: Figure, axes: np.ndarray) -> None:
-    entries = {}
-    for axis in np.ravel(axes):
-        handles, labels = axis.get_legend_handles_labels()
-        entries |= dict(zip(labels, handles, strict=True))
-    figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=3)

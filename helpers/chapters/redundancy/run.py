@@ -1,6 +1,5 @@
-"""The work of the chapter ``redundancy``: prepare the data, train and measure all models."""
+"""The work of the chapter ``redundancy``: train and measure all models."""
 
-import os
 from functools import partial
 
 import numpy as np
@@ -8,9 +7,8 @@ import numpy as np
 from helpers import fingerprints
 from helpers.chapters.redundancy.parameters import Parameters
 from helpers.chapters.redundancy.tables import method_of
+from helpers.chapters.segmentation import prepare, recipe, worker_count
 from helpers.chapters.trials import TrialStore, run_trials
-from helpers.data.patches import PatchGrid
-from helpers.experiments.preparation import DataSettings, prepare_data
 from helpers.experiments.prepared import Prepared
 from helpers.experiments.redundancy import (
     RedundancyTrial,
@@ -18,71 +16,21 @@ from helpers.experiments.redundancy import (
     list_trials,
     run_trial,
 )
-from helpers.models.device import resolve_device, resolve_precision
 from helpers.paths import runs_dir
-from helpers.training.loop import TrainingPlan
+
+__all__ = ["example_predictions", "first_choices", "plan_trials", "prepare", "run", "trial_store"]
 
 EXPERIMENT = "helpers.experiments.redundancy"
 
 
-def worker_count(parameters: Parameters) -> int:
-    """Trials at a time: as asked, or one per core (one on a GPU)."""
-    if parameters.workers:
-        return parameters.workers
-    if resolve_device(parameters.device).type != "cpu":
-        return 1
-    return max(1, (os.cpu_count() or 1) // parameters.threads)
-
-
-def prepare(parameters: Parameters) -> Prepared:
-    """Data of the chapter: read or generated, split by group, cut, with flow targets."""
-    settings = DataSettings(
-        dataset=parameters.dataset,
-        n_images=parameters.n_images,
-        image_size=parameters.image_size,
-        test_share=parameters.test_share,
-        max_test_images=parameters.max_test_images,
-        seed=parameters.seed,
-        polarity=parameters.polarity,
-        grid=PatchGrid(
-            parameters.patch_size,
-            parameters.patch_stride,
-            parameters.edge,
-            parameters.min_instances,
-        ),
-    )
-    return prepare_data(settings, runs_dir() / "data", worker_count(parameters))
-
-
 def plan_trials(parameters: Parameters) -> list[RedundancyTrial]:
     """All models of the chapter, as data."""
-    device = resolve_device(parameters.device)
-    precision = str(resolve_precision(parameters.precision, device)).removeprefix("torch.")
-    plan = TrainingPlan(
-        steps=parameters.steps,
-        batch_size=parameters.batch_size,
-        crop=parameters.crop,
-        learning_rate=parameters.learning_rate,
-        scale_range=parameters.scale_range,
-        precision=precision,
-    )
-    template = RedundancyTrial(
-        selection="random",
-        rate=1.0,
-        budget="steps",
-        seed=0,
-        width=parameters.width,
-        plan=plan,
-        n_bins=parameters.n_bins,
-        device=device.type,
-        threads=parameters.threads,
-    )
     return list_trials(
         parameters.rates,
-        parameters.seeds,
         parameters.selections,
         parameters.equal_epochs,
-        template,
+        [recipe(parameters, seed) for seed in parameters.seeds],
+        parameters.n_bins,
     )
 
 

@@ -67,7 +67,7 @@ def _row(parameters: Parameters, result: dict) -> dict:
         "dataset_test": parameters.dataset,
         "method": method_of(trial["selection"], trial["budget"]),
         "rate": 100 * trial["rate"],
-        "seed": trial["seed"],
+        "seed": trial["recipe"]["seed"],
         "note": f"std over images; {result['n_patches']} patches, {result['steps']} steps",
     }
 
@@ -80,7 +80,7 @@ def per_image(results: list[dict]) -> pd.DataFrame:
         frame = pd.DataFrame(result["images"])
         frame.insert(0, "method", method_of(trial["selection"], trial["budget"]))
         frame.insert(1, "rate", 100 * trial["rate"])
-        frame.insert(2, "seed", trial["seed"])
+        frame.insert(2, "seed", trial["recipe"]["seed"])
         frames.append(frame)
     return pd.concat(frames, ignore_index=True)
 
@@ -190,7 +190,7 @@ def overview(trials: list[RedundancyTrial], prepared: Prepared) -> pd.DataFrame:
                 "rate (%)": f"{100 * trial.rate:g}",
                 "patches": chosen,
                 "steps": steps,
-                "passes over them": f"{steps * trial.plan.batch_size / chosen:,.1f}",
+                "passes over them": f"{steps * trial.recipe.plan.batch_size / chosen:,.1f}",
                 "seeds": sum(t.rate == trial.rate and _arm(t) == _arm(trial) for t in trials),
             }
         )

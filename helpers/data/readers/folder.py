@@ -58,8 +58,8 @@ class FolderReader(Reader):
                 without image; two images of one name; a groups.csv that does not fit.
         """
         files = find_files(root, IMAGE_SUFFIXES)
-        images = [path for path in files if not _is_mask(path, root)]
-        masks = _by_name((path for path in files if _is_mask(path, root)), root)
+        images = [path for path in files if not is_mask(path, root)]
+        masks = _by_name((path for path in files if is_mask(path, root)), root)
         pairs = {path: _mask_of(path, root, masks) for path in images}
         if self.labels == "required":
             lacking = [path for path, mask in pairs.items() if mask is None]
@@ -87,7 +87,8 @@ class FolderReader(Reader):
         return Reading(sample, dtype=pixels.dtype.name)
 
 
-def _is_mask(path: Path, root: Path) -> bool:
+def is_mask(path: Path, root: Path) -> bool:
+    """Whether a file below ``root`` is a label image by its name or by a folder's on the way."""
     folders = (part.lower() for part in path.relative_to(root).parts[:-1])
     return path.stem.lower().endswith(MASK_ENDINGS) or not MASK_FOLDERS.isdisjoint(folders)
 

@@ -4,6 +4,9 @@ TIFF goes through tifffile, PNG through imagecodecs (Pillow cuts 16-bit colour t
 and palettes through Pillow. What kind of file it is, is read from its first bytes, not its name.
 """
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,8 @@ from helpers.errors import DataError
 
 IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp"})
 MAX_UNNAMED_CHANNELS = 4
+# A stack above this size is mapped from the disk instead of being held in memory.
+LARGE_STACK_BYTES = 2**28
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _JPEG = b"\xff\xd8\xff"
@@ -101,14 +106,39 @@ def decode(path: Path, *, resolve_palette: bool = True) -> np.ndarray:
     Raises:
         DataError: see :func:`read_image`; NaN and infinity pass.
     """
-    head = _head(path)
+    [pixels] = _decoded(path, _decode_one(path, resolve_palette))
+    return pixels
+
+
+def decode_pages(path: Path) -> Iterator[np.ndarray]:
+    """Every picture of a file in turn, in its stored dtype: each (height, width, channels).
+
+    Pages, slices, time points and further series of a TIFF are pictures of their own, in the order
+    of the file; its channels are channels of one picture, found as in :func:`read_image`, except
+    that an axis without a name is taken for pages where it has more than four entries. Reduced
+    copies are left out. Of a set of TIFF files that refer to each other every file gives its own
+    pages, one picture each. Any other file gives one picture.
+
+    Raises:
+        DataError: the file is missing, empty, cut short, damaged or of unknown type, or holds
+            complex numbers. Where a later page is damaged, the earlier ones have been given.
+    """
+    if _head(path).startswith(_TIFF):
+        yield from _decoded(path, _decode_tiff_pages(path))
+    else:
+        yield decode(path)
+
+
+def _decoded(path: Path, pictures: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """The pictures of a decoder, checked; its many kinds of exception become one."""
     try:
-        if head.startswith(_TIFF):
-            pixels = _decode_tiff(path, resolve_palette)
-        elif head.startswith(_PNG) and head[24] >= 8 and head[25] != 3:  # bits; 3 = palette
-            pixels = decode_png(path.read_bytes())
-        else:
-            pixels = _decode_with_pillow(path, resolve_palette)
+        for pixels in pictures:
+            if pixels.dtype.kind not in "buif" or 0 in pixels.shape:
+                raise DataError(
+                    f"{path}: holds {pixels.dtype} pixels of shape {pixels.shape}. Expected "
+                    "integers or real numbers, and at least one pixel."
+                )
+            yield pixels
     except DataError:
         raise
     # The decoders raise a dozen kinds of exception on damaged files, some of their own making.
@@ -117,12 +147,17 @@ def decode(path: Path, *, resolve_palette: bool = True) -> np.ndarray:
             f"{path}: cannot be decoded ({type(error).__name__}: {error}). The file is damaged, "
             "cut short, or not TIFF, PNG, JPEG or BMP: replace it."
         ) from error
-    if pixels.dtype.kind not in "buif" or 0 in pixels.shape:
-        raise DataError(
-            f"{path}: holds {pixels.dtype} pixels of shape {pixels.shape}. Expected integers or "
-            "real numbers, and at least one pixel."
-        )
-    return pixels
+
+
+def _decode_one(path: Path, resolve_palette: bool) -> Iterator[np.ndarray]:
+    """The one picture of a file; a generator, so that opening fails where decoding does."""
+    head = _head(path)
+    if head.startswith(_TIFF):
+        yield _decode_tiff(path, resolve_palette)
+    elif head.startswith(_PNG) and head[24] >= 8 and head[25] != 3:  # bits; 3 = palette
+        yield decode_png(path.read_bytes())
+    else:
+        yield _decode_with_pillow(path, resolve_palette)
 
 
 def decode_png(content: bytes) -> np.ndarray:
@@ -164,26 +199,89 @@ def _decode_with_pillow(path: Path, resolve_palette: bool) -> np.ndarray:
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
-def _decode_tiff(path: Path, resolve_palette: bool) -> np.ndarray:
+@contextmanager
+def _open_tiff(path: Path) -> Iterator[Any]:
+    """A TIFF; at the end, an error if its chain of pages was broken.
+
+    tifffile only logs it when the address of a next page lies beyond the end of the file, and goes
+    on with the pages before.
+    """
     import tifffile
 
-    with tifffile.TiffFile(path) as tiff:
-        # A reduced copy of the picture (thumbnail) is not a second picture.
-        series = [one for one in tiff.series if not one.keyframe.is_reduced]
+    complaints: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: complaints.append(record.getMessage())
+    logger = logging.getLogger("tifffile")
+    logger.addHandler(handler)
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            yield tiff
+    finally:
+        logger.removeHandler(handler)
+    if any("invalid page offset" in complaint for complaint in complaints):
+        raise DataError(
+            f"{path}: pages are missing at its end. The file was cut short: copy or download it "
+            "again."
+        )
+
+
+def _decode_tiff(path: Path, resolve_palette: bool) -> np.ndarray:
+    with _open_tiff(path) as tiff:
+        series = _full_series(tiff)
         if len(series) != 1:
             raise _stack_error(path, f"{len(series)} pictures")
-        page: Any = series[0].keyframe
-        pixels = series[0].asarray()
-        colours = page.colormap if page.photometric == tifffile.PHOTOMETRIC.PALETTE else None
-        pixels = _channels_last(pixels, series[0].axes, path)
-        alpha = [int(kind) in (1, 2) for kind in page.extrasamples]  # associated, unassociated
+        pixels = _channels_last(series[0].asarray(), series[0].axes, path)
+        return _without_alpha_and_palette(pixels, series[0].keyframe, resolve_palette)
+
+
+def _decode_tiff_pages(path: Path) -> Iterator[np.ndarray]:
+    with _open_tiff(path) as tiff:
+        parts = _full_series(tiff)
+        if any(part.is_multifile for part in parts):
+            parts = [page for page in tiff.pages if not page.is_reduced]
+        for part in parts:
+            # Mapped, a long recording does not have to fit into memory.
+            pixels = part.asarray(out="memmap" if part.nbytes > LARGE_STACK_BYTES else None)
+            for picture in _pictures(pixels, part.axes, path):
+                yield _without_alpha_and_palette(np.asarray(picture), part.keyframe, True)
+
+
+def _full_series(tiff: Any) -> list[Any]:
+    """The series of a TIFF; a reduced copy of a picture (thumbnail) is not a second picture."""
+    return [one for one in tiff.series if not one.keyframe.is_reduced]
+
+
+def _without_alpha_and_palette(pixels: np.ndarray, page: Any, resolve_palette: bool) -> np.ndarray:
+    """Decoded pixels (H, W, C) of a TIFF page without alpha and, if asked for, with colours."""
+    import tifffile
+
+    alpha = [int(kind) in (1, 2) for kind in page.extrasamples]  # associated, unassociated
     if alpha and alpha[-1] and pixels.shape[2] > 1:
         pixels = pixels[..., :-1]
+    colours = page.colormap if page.photometric == tifffile.PHOTOMETRIC.PALETTE else None
     if colours is not None and resolve_palette and pixels.shape[2] == 1:
         pixels = np.moveaxis(colours[:, pixels[..., 0]], 0, -1)
         if colours.shape[1] <= 256:
             pixels = (pixels >> 8).astype(np.uint8)  # a TIFF palette is always stored in 16 bits
     return pixels
+
+
+def _pictures(pixels: np.ndarray, axes: str, path: Path) -> Iterator[np.ndarray]:
+    """The (H, W, C) pictures of an array with tifffile's axis names, in the order of the file."""
+    inner = [name for name in axes if name in "YXCS"]
+    outer = [i for i, name in enumerate(axes) if name not in "YXCS" and pixels.shape[i] > 1]
+    picture_like = len(inner) == 2 and len(outer) == 1 and axes[outer[0]] == "Q"
+    if not outer or (picture_like and _short_end(pixels.squeeze().shape)):
+        yield _channels_last(pixels, axes, path)
+        return
+    stack = np.moveaxis(pixels, outer, range(len(outer)))
+    names = "".join(name for i, name in enumerate(axes) if i not in outer)
+    for index in np.ndindex(stack.shape[: len(outer)]):
+        yield _channels_last(stack[index], names, path)
+
+
+def _short_end(shape: tuple[int, ...]) -> bool:
+    return min(shape[0], shape[-1]) <= MAX_UNNAMED_CHANNELS
 
 
 def _channels_last(pixels: np.ndarray, axes: str, path: Path) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Which images of a folder to annotate first."""

@@ -1,0 +1,197 @@
+"""From a folder to a ranking: which of its images to annotate first, and how well they cover it."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from helpers.annotate.candidates import Candidate, Cut, find_images
+from helpers.annotate.describe import Source, describe_folder
+from helpers.annotate.store import sole_user
+from helpers.annotate.survey import Skipped
+from helpers.errors import ParameterError
+from helpers.quantization import rank
+from helpers.quantization.cells import k_means_cells
+from helpers.quantization.coverage import distances_to_selected
+
+# Names of the command line, for those of helpers.quantization.
+METHODS = {
+    "dq": "dq_paper_eq",
+    "dq-official": "dq_official_code",
+    "dq-graphcut": "dq_graphcut",
+    "facility-location": "facility_location",
+    "k-center": "k_center",
+    "herding": "herding",
+    "stratified": "stratified",
+    "random": "random",
+}
+RANDOM_DRAWS = 20
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for.
+
+    Attributes:
+        folder: with images, at any depth.
+        output: where results go and features are kept.
+        budget: how many images (or patches) can be annotated.
+        method: key of :data:`METHODS`.
+        cut: whole images or patches.
+        features: ``"descriptor"``, ``"mae"``, ``"mae-vit-base"`` or ``"timm:NAME"``.
+        n_bins: of dataset quantization.
+        seed: of everything that is drawn.
+        device: by name, for features that need a network.
+    """
+
+    folder: Path
+    output: Path
+    budget: int
+    method: str = "dq"
+    cut: Cut = Cut()  # noqa: RUF009 (frozen)
+    features: str = "descriptor"
+    n_bins: int = 10
+    seed: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.budget < 1 or self.n_bins < 1 or self.seed < 0:
+            raise ParameterError(
+                f"budget {self.budget}, bins {self.n_bins}, seed {self.seed}: expected a budget "
+                "and a number of bins of at least 1, and a seed of 0 or more"
+            )
+        if self.method not in METHODS:
+            raise ParameterError(f"method '{self.method}': unknown. Methods: {', '.join(METHODS)}")
+        if self.output.resolve() == self.folder.resolve():
+            raise ParameterError(
+                f"output {self.output}: is the folder of the images. Name another (--out)."
+            )
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How well a choice stands for all candidates, and how well random choices do.
+
+    Attributes:
+        mean, p95: distance of all candidates to the nearest chosen one, its mean and 95th
+            percentile; cells: share of as many k-means cells as candidates were chosen that hold a
+            chosen one.
+        random: the same three numbers for :data:`RANDOM_DRAWS` random choices of the same size,
+            float64 (draws, 3).
+    """
+
+    mean: float
+    p95: float
+    cells: float
+    random: np.ndarray
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What to annotate first.
+
+    Attributes:
+        request: what was asked for.
+        candidates: all images or patches of the folder.
+        features: float32 (N, d), as the method saw them.
+        thumbnails: uint8 (N, 48, 48, 3).
+        chosen: int64 (n,), positions among the candidates, the first to annotate first.
+        stands_for: int64 (n,), how many candidates have this one as their nearest chosen one.
+        spread: ``None`` if everything was chosen.
+        skipped: what could not be read.
+        files, masks, read: image files looked at, files left out as masks, files read anew.
+    """
+
+    request: Request
+    candidates: list[Candidate]
+    features: np.ndarray
+    thumbnails: np.ndarray
+    chosen: np.ndarray
+    stands_for: np.ndarray
+    spread: Spread | None
+    skipped: list[Skipped]
+    files: int
+    masks: int
+    read: int
+
+
+def choose(request: Request) -> Choice:
+    """Describe a folder's images (once) and choose among them.
+
+    The features are kept in ``request.output / "features"``: another budget or method, or a folder
+    with more images, costs only what is new.
+
+    Raises:
+        DataError: no images, none that can be read, or an output that cannot be written.
+        ParameterError: unknown features.
+    """
+    found = find_images(request.folder)
+    store = request.output / "features"
+    source = Source(
+        request.folder, store, request.cut, request.features, request.seed, request.device
+    )
+    with sole_user(store):
+        survey, features = describe_folder(source, found)
+    chosen = _rank(features, request)
+    return Choice(
+        request=request,
+        candidates=survey.rows.candidates,
+        features=features,
+        thumbnails=survey.rows.thumbnails,
+        chosen=chosen,
+        stands_for=_stands_for(features, chosen),
+        spread=_spread(features, chosen, request.seed) if len(chosen) < len(features) else None,
+        skipped=survey.skipped,
+        files=survey.files,
+        masks=survey.masks,
+        read=survey.read,
+    )
+
+
+def rank_again(choice: Choice, method: str, seed: int) -> Choice:
+    """The same candidates and budget, chosen by another method or with another seed."""
+    request = replace(choice.request, method=method, seed=seed)
+    chosen = _rank(choice.features, request)
+    everything = len(chosen) == len(choice.features)
+    return replace(
+        choice,
+        request=request,
+        chosen=chosen,
+        stands_for=_stands_for(choice.features, chosen),
+        spread=None if everything else _spread(choice.features, chosen, seed),
+    )
+
+
+def _rank(features: np.ndarray, request: Request) -> np.ndarray:
+    count = min(request.budget, len(features))
+    rng = np.random.default_rng([request.seed, 1])
+    return rank(features, count, rng, METHODS[request.method], min(request.n_bins, len(features)))
+
+
+def _stands_for(features: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Candidates whose nearest chosen one is each; a chosen one counts for itself."""
+    from sklearn.metrics import pairwise_distances_argmin
+
+    nearest = pairwise_distances_argmin(features, features[chosen])
+    nearest[chosen] = np.arange(len(chosen))  # copies of one image: each stands for itself
+    return np.bincount(nearest, minlength=len(chosen))
+
+
+def _spread(features: np.ndarray, chosen: np.ndarray, seed: int) -> Spread:
+    draw = np.random.default_rng([seed, 2])
+    # One set of cells, so that all choices are held against the same.
+    cells = k_means_cells(features, len(chosen), np.random.default_rng([seed, 3]))
+    others = [
+        _numbers(features, draw.choice(len(features), len(chosen), replace=False), cells)
+        for _ in range(RANDOM_DRAWS)
+    ]
+    return Spread(*_numbers(features, chosen, cells), np.array(others))
+
+
+def _numbers(
+    features: np.ndarray, chosen: np.ndarray, cells: np.ndarray
+) -> tuple[float, float, float]:
+    """The measures of :func:`helpers.quantization.coverage`, for cells that are known already."""
+    distances = distances_to_selected(features, chosen)
+    hit = len(np.unique(cells[chosen])) / len(np.unique(cells))
+    return float(distances.mean()), float(np.percentile(distances, 95)), hit

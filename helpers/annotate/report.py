@@ -1,0 +1,213 @@
+"""What a choice leaves behind: lists, contact sheets, and words about how good it is."""
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from helpers.annotate.candidates import MARK
+from helpers.annotate.choose import RANDOM_DRAWS, Choice
+from helpers.annotate.sheet import MOST, write_sheets
+from helpers.errors import DataError
+from helpers.files import write_json, write_text
+
+SELECTION, SKIPPED, MAP = "selection.csv", "skipped.csv", "map.csv"
+SHEET = "contact-sheet"
+RESULTS = (MARK, SELECTION, SKIPPED, MAP, f"{SHEET}*.png", "map.png", "map.html")
+# Rows printed; the file has them all.
+SHOWN = 20
+WIDEST = 60
+
+
+def default_output(folder: Path) -> Path:
+    """``FOLDER-selection`` beside the folder."""
+    whole = folder.resolve()
+    return whole.with_name(f"{whole.name or 'root'}-selection")
+
+
+def write_report(choice: Choice) -> list[Path]:
+    """Write list, skipped files and contact sheets of a choice.
+
+    What an earlier choice with other settings has left is moved into ``earlier/`` first.
+
+    Raises:
+        DataError: the output cannot be written.
+    """
+    output = choice.request.output
+    try:
+        _set_aside(output, _settings(choice))
+        write_json(output / MARK, _settings(choice))
+        write_text(output / SELECTION, _csv(selection_rows(choice)))
+        skipped = [asdict(one) for one in choice.skipped]
+        write_text(output / SKIPPED, _csv(skipped, ["file", "page", "reason"]))
+        sheets = write_sheets(choice, output / SHEET)
+    except OSError as error:
+        raise DataError(
+            f"{output}: cannot be written to ({error.strerror}). Name another folder (--out)."
+        ) from error
+    return [output / SELECTION, output / SKIPPED, *sheets]
+
+
+def selection_rows(choice: Choice) -> list[dict]:
+    """One row per chosen candidate, the first to annotate first."""
+    request = choice.request
+    how = {"method": request.method, "features": request.features, "seed": request.seed}
+    return [
+        {
+            "rank": rank,
+            **asdict(choice.candidates[index]),
+            "stands_for": int(choice.stands_for[rank - 1]),
+            **how,
+        }
+        for rank, index in enumerate(choice.chosen, start=1)
+    ]
+
+
+def write_map(choice: Choice, kept: np.ndarray, points: np.ndarray) -> Path:
+    """Write where candidates lie on the map, and the rank of those that were chosen.
+
+    Args:
+        kept: int64 (n,), which candidates are on it.
+        points: (n, 2).
+    """
+    ranks = {int(index): rank for rank, index in enumerate(choice.chosen, start=1)}
+    rows = [
+        {**asdict(choice.candidates[i]), "x": f"{x:.4f}", "y": f"{y:.4f}", "rank": ranks.get(i, "")}
+        for i, (x, y) in zip(kept.tolist(), points, strict=True)
+    ]
+    write_text(choice.request.output / MAP, _csv(rows))
+    return choice.request.output / MAP
+
+
+def _csv(rows: Sequence[dict], columns: Sequence[str] = ()) -> str:
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, columns or list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()
+
+
+def _settings(choice: Choice) -> dict:
+    return json.loads(json.dumps(asdict(choice.request), default=str))
+
+
+def _set_aside(output: Path, settings: dict) -> None:
+    """Move the results of another choice to ``earlier/NUMBER-METHOD-BUDGET``."""
+    held = [path for pattern in RESULTS for path in sorted(output.glob(pattern))]
+    known = output / MARK
+    before = json.loads(known.read_text(encoding="utf-8")) if known.is_file() else {}
+    if not held or before == settings:
+        return
+    earlier = output / "earlier"
+    number = len(list(earlier.glob("*"))) + 1
+    name = f"{number:02d}-{before.get('method', 'unknown')}-{before.get('budget', 0)}"
+    (earlier / name).mkdir(parents=True)
+    for path in held:
+        shutil.move(path, earlier / name / path.name)
+
+
+# -------------------------------------------------------------------------- words
+
+
+def in_words(choice: Choice) -> str:
+    """What was looked at, what was chosen, how good it is, what to do next."""
+    parts = [_looked_at(choice), _table(choice), advice(choice), _skipped(choice), _next(choice)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _looked_at(choice: Choice) -> str:
+    request, n = choice.request, len(choice.candidates)
+    kind = f"patches of {request.cut.size} px" if request.cut.size else "pictures"
+    masks = f"; left out as masks: {choice.masks:,} files" if choice.masks else ""
+    known = choice.files - choice.read
+    kept = f"; known from before: {known:,} files" if known else ""
+    text = f"{n:,} {kind} in {choice.files - _unreadable(choice):,} files{masks}{kept}."
+    if request.budget > n:
+        text += f"\nThe budget of {request.budget:,} is more than there is: all {n:,} are ranked."
+    if request.output.resolve().is_relative_to(request.folder.resolve()):
+        text += "\nThe results lie in the folder of the images; they are not taken for images."
+    return text
+
+
+def _unreadable(choice: Choice) -> int:
+    return choice.files - len({one.file for one in choice.candidates})
+
+
+def _table(choice: Choice) -> str:
+    rows = selection_rows(choice)
+    several = any(one.page > 1 for one in choice.candidates)
+    columns = ["rank", "file", *(["page"] if several else [])]
+    columns += ["top", "left"] if choice.request.cut.size else []
+    columns += ["stands_for"]
+    lines = [columns, *([_cell(row[name]) for name in columns] for row in rows[:SHOWN])]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+    text = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    ]
+    if len(rows) > SHOWN:
+        text.append(f"... and {len(rows) - SHOWN:,} more in {SELECTION}")
+    if len(rows) > MOST:
+        text.append(f"The contact sheets show the first {MOST}.")
+    return "\n".join(text)
+
+
+def _cell(value: object) -> str:
+    """A value for the table; of a long path the middle is left out, the file has it whole."""
+    text = str(value)
+    return text if len(text) <= WIDEST else f"{text[: WIDEST // 2]}…{text[-(WIDEST // 2) + 1 :]}"
+
+
+def advice(choice: Choice) -> str:
+    """How the choice covers the folder, against random choices of the same size."""
+    spread = choice.spread
+    if spread is None:
+        return "Everything is chosen; the order says what to begin with."
+    mean, low, high = (f(spread.random[:, 0]) for f in (np.mean, np.min, np.max))
+    cells = spread.random[:, 2].mean()
+    gain = "closer than" if spread.mean < low else "about as close as"
+    if spread.mean > high:
+        gain = "less close than"
+    return (
+        f"Coverage: from a picture to the nearest chosen one it is {spread.mean:.3g} on average "
+        f"(in the space of the features);\nfor {RANDOM_DRAWS} random choices of the same size "
+        f"{mean:.3g} ({low:.3g} to {high:.3g}), so this choice lies {gain} random ones.\n"
+        f"It touches {spread.cells:.0%} of {len(choice.chosen)} groups of similar pictures, random "
+        f"choices {cells:.0%}.\n"
+        "Closer coverage is no promise of a better model: in this book's runs on real images, "
+        "subsets chosen by\ndataset quantization did not segment better than random ones (see the "
+        "chapter coreset)."
+    )
+
+
+def _skipped(choice: Choice) -> str:
+    if not choice.skipped:
+        return ""
+    shown = [f"  {one.file}: {_reason(one.reason)}" for one in choice.skipped[:10]]
+    more = [f"  and {len(choice.skipped) - 10} more"] if len(choice.skipped) > 10 else []
+    return "\n".join([f"Could not be read ({SKIPPED}):", *shown, *more])
+
+
+def _reason(text: str) -> str:
+    """A reader's message without the path that it begins with."""
+    return text.partition(": ")[2] or text
+
+
+def _next(choice: Choice) -> str:
+    what = "patches" if choice.request.cut.size else "pictures"
+    pages = "; save pages as files of their own" if _stacked(choice) else ""
+    return (
+        f"Next: look at {SHEET}.png and map.html, leave out what is useless (blurred, empty), and\n"
+        f"annotate the {what} from rank 1 down: NAME.tif gets NAME_masks.tif beside it{pages}.\n"
+        "Annotated images in a folder of their own can train a network:\n"
+        "  python -m helpers run redundancy -p dataset=folder:PATH"
+    )
+
+
+def _stacked(choice: Choice) -> bool:
+    return any(choice.candidates[index].page > 1 for index in choice.chosen)

@@ -1,0 +1,88 @@
+"""Pieces of figures that several chapters use."""
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from skimage.segmentation import find_boundaries
+
+from helpers.chapters.figures import COLOURS
+
+# One look per method in all chapters. Colour and marker differ, so that either alone tells.
+METHOD_STYLES = {
+    "random": {"color": COLOURS["blue"], "marker": "o"},
+    "stratified": {"color": COLOURS["sky"], "marker": "D"},
+    "k-center": {"color": COLOURS["purple"], "marker": "v"},
+    "herding": {"color": COLOURS["amber"], "marker": "P"},
+    "facility location": {"color": COLOURS["grey"], "marker": "X"},
+    "DQ": {"color": COLOURS["black"], "marker": "s"},
+    "DQ, printed equation": {"color": COLOURS["orange"], "marker": "s"},
+    "DQ, released code": {"color": COLOURS["green"], "marker": "^"},
+    # A ninth colour that keeps apart from the eight in lightness: dark wine.
+    "DQ, graph cut": {"color": "#661100", "marker": "*"},
+    "random, equal epochs": {"color": COLOURS["purple"], "marker": "o", "linestyle": "--"},
+}
+# Patches are scaled to about 0..1; this leaves room for the brightest.
+WHITE = 1.2
+
+
+def chosen_patches(
+    images: np.ndarray, chosen: Mapping[str, np.ndarray], columns: int = 8
+) -> Figure:
+    """The first patches that each way of choosing takes, one row per way.
+
+    Args:
+        images: (n, size, size), scaled to about 0..1.
+        chosen: indices by name of the method.
+    """
+    columns = min(columns, max(map(len, chosen.values())))
+    figure, axes = plt.subplots(
+        len(chosen),
+        columns,
+        figsize=(1.1 * columns, 1.35 * len(chosen)),
+        layout="constrained",
+        squeeze=False,
+    )
+    for row, (name, indices) in zip(axes, chosen.items(), strict=True):
+        row[0].set_title(name, loc="left", fontsize=9)
+        spread = np.linspace(0, len(indices) - 1, min(columns, len(indices))).astype(int)
+        draw_patches(row, images, indices[spread])
+    return figure
+
+
+def draw_patches(axes: np.ndarray, images: np.ndarray, indices: np.ndarray) -> None:
+    """Patches in grey, one per axis; axes that are left over stay empty."""
+    for axis in axes:
+        axis.axis("off")
+    for axis, index in zip(axes, indices, strict=False):
+        axis.imshow(np.float32(images[index]), cmap="gray", vmin=0, vmax=WHITE)
+
+
+def draw_outlines(axis: Axes, image: np.ndarray, labels: np.ndarray) -> None:
+    """An image in grey with the outlines of its instances in orange."""
+    grey = image.mean(axis=2) if image.ndim == 3 else image
+    low, high = np.percentile(grey, [0.5, 99.5])
+    shade = np.clip((grey - low) / max(high - low, 1e-6), 0, 1)
+    picture = np.dstack([shade] * 3)
+    picture[find_boundaries(labels, mode="inner")] = (0.90, 0.40, 0.0)
+    axis.imshow(picture, interpolation="nearest")
+    axis.axis("off")
+
+
+def rate_axis(axis: Axes) -> None:
+    """Shares of the training patches on a logarithmic axis with plain numbers."""
+    axis.set_xscale("log")
+    axis.set_xticks([1, 3, 10, 30, 100], ["1", "3", "10", "30", "100"])
+    axis.minorticks_off()
+    axis.set_xlabel("share of the training patches (%)")
+
+
+def legend_below(figure: Figure, axes: np.ndarray, columns: int = 3) -> None:
+    """One legend for all panels, below them, every entry once."""
+    entries = {}
+    for axis in np.ravel(axes):
+        handles, labels = axis.get_legend_handles_labels()
+        entries |= dict(zip(labels, handles, strict=True))
+    figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=columns)

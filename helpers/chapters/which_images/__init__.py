@@ -1,0 +1,1 @@
+"""Chapter ``which-images``: which images should I annotate?"""

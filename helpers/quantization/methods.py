@@ -1,0 +1,172 @@
+"""Every way to choose samples, by name and with one signature.
+
+``rank`` gives an order of choice (annotate the first one first), ``select`` a coreset of a given
+share. Dataset quantization stands beside the baselines it has to beat.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from helpers.errors import ParameterError
+from helpers.quantization.checks import check_count, check_features, check_name, check_rate
+from helpers.quantization.dq import Bins, Gain, Rounding, Sampling, quantize, sample_bins
+from helpers.quantization.facility_location import facility_location
+from helpers.quantization.herding import herding
+from helpers.quantization.k_center import k_center
+from helpers.quantization.random import random_order
+from helpers.quantization.stratified import stratified
+
+Order = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
+
+BASELINES: dict[str, Order] = {
+    "random": random_order,
+    "stratified": stratified,
+    "k_center": k_center,
+    "herding": herding,
+    "facility_location": facility_location,
+}
+# The printed method, the released script, and the method both come from.
+DQ_VARIANTS: dict[str, tuple[Gain, Sampling]] = {
+    "dq_paper_eq": ("paper_eq", "uniform"),
+    "dq_official_code": ("official_code", "prefix"),
+    "dq_graphcut": ("graphcut", "uniform"),
+}
+METHODS = (*BASELINES, *DQ_VARIANTS)
+DETERMINISTIC = ("k_center", "herding", "facility_location", "dq_official_code")
+WITH_SCORES = tuple(name for name, (_, how) in DQ_VARIANTS.items() if how == "uniform")
+
+# Share of the draw that follows scores from outside; the same default as sample_bins.
+TRUST = 0.5
+
+
+def rank(
+    features: np.ndarray,
+    count: int,
+    rng: np.random.Generator,
+    method: str,
+    n_bins: int = 10,
+    scores: np.ndarray | None = None,
+) -> np.ndarray:
+    """``count`` samples in the order of choice: the first is the first to annotate.
+
+    Dataset quantization goes round robin over its bins, so that every beginning of the order takes
+    from the bins alike. Within a bin the order is random (sampling ``uniform``, weighted by
+    ``scores`` where given) or that of picking (``prefix``).
+
+    Args:
+        features: (N, d), finite.
+        count: 1..N.
+        rng: unused by the methods in ``DETERMINISTIC``.
+        method: one of ``METHODS``.
+        n_bins: of dataset quantization; N bins if there are fewer samples than that.
+        scores: (N,), not negative, for instance a model's uncertainty; half of the draw within
+            a bin then follows them (:func:`helpers.quantization.dq.sample_bins`). Only for the
+            methods in ``WITH_SCORES``.
+
+    Returns:
+        int64 (count,), distinct sample indices.
+
+    Raises:
+        ParameterError: unknown method, wrong shapes, NaN or infinity, count outside 1..N, scores
+            for a method that has no use for them.
+    """
+    _check(method, scores)
+    points = check_features(features)
+    count = check_count(count, len(points))
+    if method in BASELINES:
+        return BASELINES[method](points, count, rng)
+    gain, sampling = DQ_VARIANTS[method]
+    bins = quantize(points, min(n_bins, len(points)), gain)
+    weights = _weights(scores, len(points))
+    parts = bins.split()
+    if sampling == "uniform":
+        parts = [_shuffled(part, weights[part], rng) for part in parts]
+    return _round_robin(parts)[:count]
+
+
+def select(
+    features: np.ndarray,
+    rate: float,
+    rng: np.random.Generator,
+    method: str = "dq_paper_eq",
+    n_bins: int = 10,
+    rounding: Rounding = "exact",
+    scores: np.ndarray | None = None,
+) -> np.ndarray:
+    """Coreset: a share of all samples.
+
+    Args:
+        features: (N, d), finite.
+        rate: share of all samples, above 0 and at most 1.
+        rng: unused by the methods in ``DETERMINISTIC``.
+        method: one of ``METHODS``.
+        n_bins: of dataset quantization; N bins if there are fewer samples than that.
+        rounding: ``"exact"`` gives max(1, round(rate * N)) samples; ``"published"`` as many as the
+            released script, max(1, floor(rate * size)) per bin. The baselines then choose as many
+            as dataset quantization does, so that a comparison stays one at equal numbers.
+        scores: as in :func:`rank`.
+
+    Returns:
+        int64, ascending sample indices.
+
+    Raises:
+        ParameterError: as :func:`rank`; rate outside (0, 1]; unknown rounding.
+    """
+    _check(method, scores)
+    check_rate(rate)
+    points = check_features(features)
+    n_bins = min(n_bins, len(points))
+    if method in BASELINES:
+        count = _size(len(points), rate, n_bins, rounding)
+        return np.sort(BASELINES[method](points, count, rng))
+    gain, sampling = DQ_VARIANTS[method]
+    bins = quantize(points, n_bins, gain)
+    return sample_bins(bins, rate, rng, sampling, rounding, scores)
+
+
+def _check(method: str, scores: np.ndarray | None) -> None:
+    check_name("method", method, METHODS)
+    if scores is not None and method not in WITH_SCORES:
+        raise ParameterError(
+            f"scores with method={method!r}: expected none; only {' and '.join(WITH_SCORES)} "
+            "draw by scores"
+        )
+
+
+def _size(n_samples: int, rate: float, n_bins: int, rounding: Rounding) -> int:
+    """Size of the coreset that dataset quantization gives for these settings."""
+    sizes = np.full(n_bins, n_samples // n_bins)
+    sizes[: n_samples % n_bins] += 1
+    bins = Bins(np.arange(n_samples), sizes)
+    return len(sample_bins(bins, rate, np.random.default_rng(0), "prefix", rounding))
+
+
+def _weights(scores: np.ndarray | None, n_samples: int) -> np.ndarray:
+    if scores is None:
+        return np.zeros(n_samples)
+    weights = np.asarray(scores, dtype=np.float64)
+    if weights.shape != (n_samples,):
+        raise ParameterError(f"scores of shape {weights.shape}: expected ({n_samples},)")
+    bad = ~(np.isfinite(weights) & (weights >= 0))
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise ParameterError(
+            f"scores: number {row} is {weights[row]}; expected finite numbers, 0 or above"
+        )
+    return weights
+
+
+def _shuffled(members: np.ndarray, weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Random order of a bin; sample i comes first with probability (1-T)/n + T * share of i."""
+    total = weights.sum()
+    share = weights / total if total > 0 else np.full(len(members), 1 / len(members))
+    chance = (1 - TRUST) / len(members) + TRUST * share
+    # Efraimidis & Spirakis (2006): sorting exponential times is drawing without replacement.
+    return members[np.argsort(rng.exponential(size=len(members)) / chance, kind="stable")]
+
+
+def _round_robin(parts: list[np.ndarray]) -> np.ndarray:
+    """First members of all parts, then the second ones, until all are used up."""
+    turns = np.concatenate([np.arange(len(part)) for part in parts])
+    return np.concatenate(parts)[np.argsort(turns, kind="stable")].astype(np.int64)

@@ -1,0 +1,107 @@
+"""Reading a folder: everything that can be read, once, and names for the rest."""
+
+import numpy as np
+import pytest
+
+from helpers.annotate.candidates import Cut, find_images
+from helpers.annotate.store import FileLog
+from helpers.annotate.survey import displayed, fit, survey
+from helpers.errors import DataError
+from helpers.features.descriptor import DIMENSION
+
+
+def look(folder, tmp_path, cut=Cut()):  # noqa: B008 (frozen)
+    log = FileLog(tmp_path / f"log-{cut.name}", DIMENSION)
+    return survey(folder, find_images(folder), cut, log)
+
+
+def test_every_picture_is_a_candidate_and_the_unreadable_are_named(folder, tmp_path):
+    found = look(folder, tmp_path)
+    places = [(one.file, one.page, one.height, one.width) for one in found.rows.candidates]
+    assert places == [
+        *((f"a/{i}.png", 1, 40, 50) for i in range(4)),
+        ("b/colour.jpg", 1, 40, 50),
+        ("b/deep.tif", 1, 40, 50),
+        ("b/float.tif", 1, 40, 50),
+        *(("stack.tif", page, 40, 50) for page in (1, 2, 3)),
+    ]
+    assert found.rows.values.shape == (10, DIMENSION)
+    assert {one.file: "empty" in one.reason for one in found.skipped} == {
+        "broken.tif": False,
+        "empty.png": True,
+    }
+    assert (found.files, found.masks, found.read) == (10, 2, 10)
+
+
+def test_bit_depth_and_units_do_not_matter(folder, tmp_path):
+    """The same picture in 8 bits, 16 bits and as a float looks the same to a method."""
+    import tifffile
+
+    own = tmp_path / "own"
+    own.mkdir()
+    data = np.random.default_rng(0).integers(0, 255, (64, 64))
+    tifffile.imwrite(own / "a.tif", data.astype(np.uint8))
+    tifffile.imwrite(own / "b.tif", (data * 200 + 77).astype(np.uint16))
+    tifffile.imwrite(own / "c.tif", (data / 255 - 3).astype(np.float32))
+    values = look(own, tmp_path).rows.values
+    np.testing.assert_allclose(values[1], values[0], atol=2e-3)
+    np.testing.assert_allclose(values[2], values[0], atol=2e-3)
+
+
+def test_patches_are_those_of_each_picture(folder, tmp_path):
+    found = look(folder, tmp_path, Cut(32, 32))
+    first = [one for one in found.rows.candidates if one.file == "a/0.png"]
+    assert [(one.top, one.left) for one in first] == [(0, 0), (0, 18), (8, 0), (8, 18)]
+    assert len(found.rows.candidates) == 40
+
+
+def test_only_new_and_changed_files_are_read_again(folder, tmp_path):
+    before = look(folder, tmp_path).rows
+    second = look(folder, tmp_path)
+    assert second.read == 2  # the two that cannot be read
+    np.testing.assert_array_equal(second.rows.values, before.values)
+    (folder / "a" / "0.png").write_bytes((folder / "a" / "1.png").read_bytes())
+    (folder / "a" / "1.png").unlink()
+    third = look(folder, tmp_path)
+    assert third.read == 3
+    np.testing.assert_array_equal(third.rows.values[0], before.values[1])
+    assert len(third.rows.candidates) == 9
+
+
+def test_pages_before_and_after_a_bad_one_are_kept_and_it_is_named_each_time(tmp_path):
+    import tifffile
+
+    own = tmp_path / "own"
+    own.mkdir()
+    pages = np.random.default_rng(0).random((3, 20, 20)).astype(np.float32)
+    pages[1, 0, 0] = np.nan
+    tifffile.imwrite(own / "a.tif", pages, photometric="minisblack", metadata={"axes": "TYX"})
+    for _ in range(2):
+        found = look(own, tmp_path)
+        assert [one.page for one in found.rows.candidates] == [1, 3]
+        assert [(one.page, "NaN" in one.reason) for one in found.skipped] == [(2, True)]
+
+
+def test_a_folder_with_nothing_readable_is_refused(tmp_path):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "a.png").touch()
+    with pytest.raises(DataError, match=r"none of its 1 image files can be read.*a\.png"):
+        look(tmp_path / "own", tmp_path)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 5])
+def test_pictures_for_the_eye_use_the_whole_range(channels):
+    image = np.random.default_rng(0).random((30, 40, channels)).astype(np.float32) * 1e-3
+    shown = displayed(image)
+    assert shown.shape == (30, 40, 3)
+    assert (shown.min(), shown.max()) == (0, 255)
+    assert (shown[..., 0] == shown[..., 1]).all() == (channels != 3)
+    assert displayed(np.ones((5, 5, 1), np.float32)).shape == (5, 5, 3)
+
+
+def test_a_thumbnail_keeps_its_proportions_on_white():
+    small = fit(np.zeros((100, 50, 3), np.uint8), (0, 0, 100, 50), 48)
+    assert small.shape == (48, 48, 3)
+    assert (small[:, :12] == 255).all()
+    assert (small[:, 12:36] == 0).all()
+    assert (small[:, 36:] == 255).all()
