@@ -106,11 +106,14 @@ def _imports(name: str) -> set[str]:
 
 
 def _source(name: str) -> str:
-    """The module's code without docstrings, comments and layout."""
-    tree = ast.parse(_path(name).read_text(encoding="utf-8"))
+    """The module's code without docstrings, comments and layout, and its script and style sheet."""
+    path = _path(name)
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             body = node.body
             if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
                 node.body = body[1:] or [ast.Pass()]
-    return ast.unparse(tree)
+    beside = [path.with_suffix(suffix) for suffix in (".js", ".css")]
+    texts = [one.read_text(encoding="utf-8") for one in beside if one.is_file()]
+    return "\n".join([ast.unparse(tree), *texts])

@@ -10,9 +10,8 @@ from helpers.annotate.describe import Source, describe_folder
 from helpers.annotate.store import sole_user
 from helpers.annotate.survey import Skipped
 from helpers.errors import ParameterError
-from helpers.quantization import rank
+from helpers.quantization import coverage, rank
 from helpers.quantization.cells import k_means_cells
-from helpers.quantization.coverage import distances_to_selected
 
 # Names of the command line, for those of helpers.quantization.
 METHODS = {
@@ -39,7 +38,7 @@ class Request:
         method: key of :data:`METHODS`.
         cut: whole images or patches.
         features: ``"descriptor"``, ``"mae"``, ``"mae-vit-base"`` or ``"timm:NAME"``.
-        n_bins: of dataset quantization.
+        n_bins: of dataset quantization; never more than are chosen.
         seed: of everything that is drawn.
         device: by name, for features that need a network.
     """
@@ -165,7 +164,8 @@ def rank_again(choice: Choice, method: str, seed: int) -> Choice:
 def _rank(features: np.ndarray, request: Request) -> np.ndarray:
     count = min(request.budget, len(features))
     rng = np.random.default_rng([request.seed, 1])
-    return rank(features, count, rng, METHODS[request.method], min(request.n_bins, len(features)))
+    # With more bins than picks the outermost bins would never be drawn from.
+    return rank(features, count, rng, METHODS[request.method], min(request.n_bins, count))
 
 
 def _stands_for(features: np.ndarray, chosen: np.ndarray) -> np.ndarray:
@@ -181,17 +181,7 @@ def _spread(features: np.ndarray, chosen: np.ndarray, seed: int) -> Spread:
     draw = np.random.default_rng([seed, 2])
     # One set of cells, so that all choices are held against the same.
     cells = k_means_cells(features, len(chosen), np.random.default_rng([seed, 3]))
-    others = [
-        _numbers(features, draw.choice(len(features), len(chosen), replace=False), cells)
-        for _ in range(RANDOM_DRAWS)
-    ]
-    return Spread(*_numbers(features, chosen, cells), np.array(others))
-
-
-def _numbers(
-    features: np.ndarray, chosen: np.ndarray, cells: np.ndarray
-) -> tuple[float, float, float]:
-    """The measures of :func:`helpers.quantization.coverage`, for cells that are known already."""
-    distances = distances_to_selected(features, chosen)
-    hit = len(np.unique(cells[chosen])) / len(np.unique(cells))
-    return float(distances.mean()), float(np.percentile(distances, 95)), hit
+    others = [draw.choice(len(features), len(chosen), replace=False) for _ in range(RANDOM_DRAWS)]
+    found = [coverage(features, one, cells) for one in (chosen, *others)]
+    numbers = [(one.mean_distance, one.p95_distance, one.cells_hit) for one in found]
+    return Spread(*numbers[0], np.array(numbers[1:]))

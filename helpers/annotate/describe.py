@@ -17,7 +17,7 @@ from helpers.features.descriptor import DIMENSION, standardise
 FEATURES = "descriptor, mae, mae-vit-base, timm:NAME or timm:NAME=FILE"
 # Squares that the in-house autoencoder is trained on at most, and for how long.
 MAE_SQUARES = 4000
-MAE_STEPS = 600
+MAE_STEPS = 300
 
 
 @dataclass(frozen=True)

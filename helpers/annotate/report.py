@@ -123,9 +123,9 @@ def in_words(choice: Choice) -> str:
 def _looked_at(choice: Choice) -> str:
     request, n = choice.request, len(choice.candidates)
     kind = f"patches of {request.cut.size} px" if request.cut.size else "pictures"
-    masks = f"; left out as masks: {choice.masks:,} files" if choice.masks else ""
+    masks = f"; masks left out: {choice.masks:,}" if choice.masks else ""
     known = choice.files - choice.read
-    kept = f"; known from before: {known:,} files" if known else ""
+    kept = f"; files known from before: {known:,}" if known else ""
     text = f"{n:,} {kind} in {choice.files - _unreadable(choice):,} files{masks}{kept}."
     if request.budget > n:
         text += f"\nThe budget of {request.budget:,} is more than there is: all {n:,} are ranked."

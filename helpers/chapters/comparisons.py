@@ -20,6 +20,8 @@ def mean_difference(
 ) -> list[float]:
     """``first`` minus ``second``, averaged over the rates below 100 % that both have, per seed.
 
+    Where both are zero nothing was measured (no model found anything): such rates do not count.
+
     Args:
         relative: as a share of ``first`` at each rate.
     """
@@ -27,7 +29,21 @@ def mean_difference(
     columns = {}
     for rate in rates:
         one, two = (values_by_seed(table, name, rate, metric) for name in (first, second))
-        difference = one - two
+        difference = (one - two).where((one != 0) | (two != 0))
         columns[rate] = difference / one if relative else difference
     frame = pd.DataFrame(columns)
     return [float(value) for value in frame.dropna(axis=1, how="all").mean(axis=1).dropna()]
+
+
+def by_rate(table: pd.DataFrame, method: str, metric: str) -> pd.DataFrame:
+    """Mean, lowest and highest value over seeds at each rate; ``all`` closes every curve at 100%.
+
+    Args:
+        table: results of one source.
+
+    Returns:
+        Columns rate, mean, low, high, n_seeds; ascending in rate.
+    """
+    chosen = table[table["method"].isin([method, "all"]) & (table["metric"] == metric)]
+    grouped = chosen.groupby("rate")["value"]
+    return grouped.agg(mean="mean", low="min", high="max", n_seeds="count").reset_index()

@@ -66,18 +66,19 @@ class Cascade:
         while progress[kernels.DONE] < size:
             self.left.shrink(taken)
             pool = self.left.pool(form, size)
-            levels = self._levels(form, pool.base + progress[kernels.DONE] * pool.drift)
+            gains = pool.base + progress[kernels.DONE] * pool.drift
+            levels = self._levels(form, np.lexsort((-pool.radii, -gains)))
             kernels.run(exact, turn, pool, levels, *kernels.space(levels), picks, progress)
         return picks
 
-    def _levels(self, form: Form, gains: np.ndarray):
-        """The pool in tiles, the best ones first: tiles that are far from the best are skipped."""
+    def _levels(self, form: Form, order: np.ndarray):
+        """The pool in tiles, laid out in this order: tiles far from the best gain are skipped."""
         from helpers.quantization._cascade_kernels import EXTRA, Levels, fill_tiles
 
         along, middle, rest = self.left.extra
         count = -(-len(along) // TILE)
         slots = np.full(count * TILE, -1)
-        slots[: len(along)] = np.argsort(-gains, kind="stable")
+        slots[: len(along)] = order
         places = np.empty(len(along), dtype=np.int64)
         tiles = np.empty((count, min(HEAD, along.shape[1]) + EXTRA, TILE), dtype=np.float32)
         fill_tiles(along, slots, tiles, places)

@@ -24,6 +24,52 @@ BATCHES = (16, 32, 64, 128)
 MOST_PAIRS = 24_000_000
 
 
+class _Pairs:
+    """Distances between samples, computed when asked for.
+
+    ``keep`` holds the blocks of the first scan for the next one.
+    """
+
+    def __init__(self, points: np.ndarray, keep: bool):
+        self.points = points
+        self.mean = mean_of(points)
+        self.keep = keep
+        self.kept: list[tuple[slice, slice, np.ndarray]] = []
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def blocks(self) -> Iterator[tuple[slice, slice, np.ndarray]]:
+        """All pairs once: blocks of distances on and above the diagonal."""
+        if self.kept:
+            yield from self.kept
+            return
+        starts = range(0, len(self), CHUNK)
+        for first in starts:
+            rows = slice(first, first + CHUNK)
+            left = centred(self.points[rows], self.mean)
+            for second in starts[first // CHUNK :]:
+                columns = slice(second, second + CHUNK)
+                right = left if rows == columns else centred(self.points[columns], self.mean)
+                block = rows, columns, euclidean(left, right)
+                if self.keep:
+                    self.kept.append(block)
+                yield block
+
+    def columns(self, chosen: np.ndarray) -> np.ndarray:
+        """Distances of all samples to the chosen ones, float64 (N, n)."""
+        right = centred(self.points[chosen], self.mean)
+        parts = [
+            euclidean(centred(self.points[start : start + CHUNK], self.mean), right)
+            for start in range(0, len(self), CHUNK)
+        ]
+        return np.concatenate(parts)
+
+    def column(self, chosen: int) -> np.ndarray:
+        """Distances of all samples to one, float64 (N,)."""
+        return self.columns(np.array([chosen]))[:, 0]
+
+
 @dataclass
 class _State:
     """What is known between two picks.
@@ -64,8 +110,9 @@ def facility_location(
 
     Time: two or three scans over the pairs, N^2 d / 2 products each, and a number of single columns
     that depends on the data: few if it has clusters, up to N per pick before the lists fit if all
-    samples are alike. Memory beyond the features: blocks of 1,024 x 1,024 distances or 128 columns,
-    and about 30 bytes for each of ``most_pairs`` pairs; never N x N.
+    samples are alike. Memory beyond the features: a block of 1,024 x 1,024 distances or 128
+    columns, and about 32 bytes for each of ``most_pairs`` pairs, 0.8 GB at most by default. So N x
+    N distances are never in memory, unless N is below 4,900 and they are few.
 
     Args:
         features: (N, d), finite.
@@ -82,44 +129,33 @@ def facility_location(
     """
     points = check_features(features)
     count = check_count(count, len(points))
-    mean = mean_of(points)
-    state = _first(points, mean)
-    if count > 1 and not _lists_fit(points, mean, state, most_pairs):
-        _scan(points, mean, _add_gains, state.nearest, state.bounds)
-        _pick_lazily(points, mean, state, count, most_pairs)
+    pairs = _Pairs(points, keep=len(points) ** 2 <= most_pairs)
+    state = _first(pairs)
+    if count > 1 and not _lists_fit(pairs, state, most_pairs):
+        _scan(pairs, _add_gains, state.nearest, state.bounds)
+        _pick_lazily(pairs, state, count, most_pairs)
     if len(state.picks) < count:
-        _pick_from_lists(points, mean, state, count)
+        _pick_from_lists(pairs, state, count)
     return np.array(state.picks, dtype=np.int64)
 
 
-def _first(points: np.ndarray, mean: np.ndarray) -> _State:
+def _first(pairs: _Pairs) -> _State:
     """The sample with the smallest total distance to all is picked."""
-    n = len(points)
+    n = len(pairs)
     totals = np.zeros(n)
-    _scan(points, mean, _add_totals, totals, totals)
+    _scan(pairs, _add_totals, totals, totals)
     pick = int(np.argmax(totals <= totals.min() * (1 + TIE)))
     state = _State([], np.full(n, np.inf), np.ones(n, dtype=bool), np.zeros(n))
-    state.take(pick, _columns(points, mean, np.array([pick]))[:, 0])
+    state.take(pick, pairs.column(pick))
     return state
 
 
 # -------------------------------------------------------------------------- scans over all pairs
 
 
-def _blocks(points: np.ndarray, mean: np.ndarray) -> Iterator[tuple[slice, slice, np.ndarray]]:
-    """All pairs once: blocks of distances on and above the diagonal."""
-    starts = range(0, len(points), CHUNK)
-    for first in starts:
-        rows = slice(first, first + CHUNK)
-        left = centred(points[rows], mean)
-        for second in starts[first // CHUNK :]:
-            columns = slice(second, second + CHUNK)
-            yield rows, columns, euclidean(left, centred(points[columns], mean))
-
-
-def _scan(points: np.ndarray, mean: np.ndarray, add, nearest: np.ndarray, sums: np.ndarray) -> None:
+def _scan(pairs: _Pairs, add, nearest: np.ndarray, sums: np.ndarray) -> None:
     """Add to ``sums`` what ``add`` makes of every pair, in both directions."""
-    for rows, columns, distances in _blocks(points, mean):
+    for rows, columns, distances in pairs.blocks():
         add(distances, nearest[rows], nearest[columns], sums[rows], sums[columns], rows == columns)
 
 
@@ -150,36 +186,24 @@ def _add_gains(distances, row_nearest, column_nearest, row_gains, column_gains, 
             column_gains[j] += gain if gain > 0 else 0.0
 
 
-def _columns(points: np.ndarray, mean: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Distances of all samples to the chosen ones, float64 (N, n)."""
-    right = centred(points[chosen], mean)
-    parts = [
-        euclidean(centred(points[start : start + CHUNK], mean), right)
-        for start in range(0, len(points), CHUNK)
-    ]
-    return np.concatenate(parts)
-
-
 # -------------------------------------------------------------------------- lazy stage
 
 
-def _pick_lazily(
-    points: np.ndarray, mean: np.ndarray, state: _State, count: int, most_pairs: int
-) -> None:
+def _pick_lazily(pairs: _Pairs, state: _State, count: int, most_pairs: int) -> None:
     """Pick until ``count`` or until lists are worth their scan and fit."""
     evaluated = 0
     while len(state.picks) < count:
-        evaluated += _pick_one(points, mean, state)
+        evaluated += _pick_one(pairs, state)
         # Rent or buy: the scan costs as much as N / 2 columns.
-        if evaluated >= len(points) / 4:
-            if _lists_fit(points, mean, state, most_pairs):
+        if evaluated >= len(pairs) / 4:
+            if _lists_fit(pairs, state, most_pairs):
                 return
             evaluated = 0
 
 
-def _pick_one(points: np.ndarray, mean: np.ndarray, state: _State) -> int:
+def _pick_one(pairs: _Pairs, state: _State) -> int:
     """One pick; returns how many columns it took."""
-    fresh = np.zeros(len(points), dtype=bool)
+    fresh = np.zeros(len(pairs), dtype=bool)
     best, kept, column = -np.inf, -1, None
     sizes = chain(BATCHES, repeat(BATCHES[-1]))
     while True:
@@ -188,7 +212,7 @@ def _pick_one(points: np.ndarray, mean: np.ndarray, state: _State) -> int:
             break
         size = min(len(open_), next(sizes))
         batch = open_[np.argpartition(-state.bounds[open_], size - 1)[:size]]
-        distances = _columns(points, mean, batch)
+        distances = pairs.columns(batch)
         gains = np.zeros(size)
         _add_gains(distances, state.nearest, gains, gains, gains, True)
         fresh[batch], state.bounds[batch] = True, gains
@@ -196,26 +220,26 @@ def _pick_one(points: np.ndarray, mean: np.ndarray, state: _State) -> int:
             best, kept = gains.max(), int(batch[np.argmax(gains)])
             column = distances[:, np.argmax(gains)].copy()
     pick = int(np.argmax(fresh & (state.bounds >= best * (1 - TIE))))
-    state.take(pick, column if pick == kept else _columns(points, mean, np.array([pick]))[:, 0])
+    state.take(pick, column if pick == kept else pairs.column(pick))
     return int(fresh.sum())
 
 
-def _lists_fit(points: np.ndarray, mean: np.ndarray, state: _State, most_pairs: int) -> bool:
+def _lists_fit(pairs: _Pairs, state: _State, most_pairs: int) -> bool:
     """Whether about ``most_pairs`` pairs are nearer than the nearest pick, from 64 columns."""
-    n = len(points)
+    n = len(pairs)
     if n * n <= most_pairs:
         return True
     sample = np.unique(np.linspace(0, n - 1, 64).astype(np.int64))
-    nearer = _columns(points, mean, sample) < state.nearest[:, None]
+    nearer = pairs.columns(sample) < state.nearest[:, None]
     return nearer.mean() * n * n <= most_pairs
 
 
 # -------------------------------------------------------------------------- stage of the lists
 
 
-def _pick_from_lists(points: np.ndarray, mean: np.ndarray, state: _State, count: int) -> None:
-    starts, members, distances = _lists(points, mean, state)
-    gains = np.zeros(len(points))
+def _pick_from_lists(pairs: _Pairs, state: _State, count: int) -> None:
+    starts, members, distances = _lists(pairs, state)
+    gains = np.zeros(len(pairs))
     _list_gains(starts, members, distances, state.nearest, gains)
     heap = [(-gains[j], j) for j in np.flatnonzero(state.free).tolist()]
     heapify(heap)
@@ -249,7 +273,7 @@ def _next_pick(heap, starts, members, distances, nearest) -> int:
     return pick
 
 
-def _lists(points: np.ndarray, mean: np.ndarray, state: _State) -> tuple[np.ndarray, ...]:
+def _lists(pairs: _Pairs, state: _State) -> tuple[np.ndarray, ...]:
     """For every free sample j the samples i that are nearer to it than to their nearest pick.
 
     Returns:
@@ -257,12 +281,12 @@ def _lists(points: np.ndarray, mean: np.ndarray, state: _State) -> tuple[np.ndar
         members int32 (pairs,); distances float64 (pairs,).
     """
     parts = []
-    for rows, columns, block in _blocks(points, mean):
+    for rows, columns, block in pairs.blocks():
         parts.append(_nearer(block, state.nearest[rows], state.free[columns], rows, columns))
         if rows != columns:
             parts.append(_nearer(block.T, state.nearest[columns], state.free[rows], columns, rows))
     owners = np.concatenate([part[0] for part in parts])
-    starts = np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=len(points)))])
+    starts = np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=len(pairs)))])
     members = np.empty(len(owners), dtype=np.int32)
     distances = np.empty(len(owners))
     filled = starts[:-1].copy()

@@ -107,7 +107,7 @@ def test_results_within_the_folder_are_told_and_are_no_images(folder):
 
 def test_words_name_numbers_faults_and_the_next_step(choice):
     text = in_words(choice)
-    assert "10 pictures in 8 files; left out as masks: 2 files." in text
+    assert "10 pictures in 8 files; masks left out: 2." in text
     assert "page" in text.splitlines()[2]
     assert "broken.tif: " in text
     assert "empty.png: is empty" in text

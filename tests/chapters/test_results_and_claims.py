@@ -3,6 +3,7 @@ import pytest
 
 from helpers.chapters import results
 from helpers.chapters.claims import Claim, describe, judge, judge_all, show_verdicts
+from helpers.chapters.comparisons import by_rate
 from helpers.chapters.redundancy import tables
 from helpers.chapters.redundancy.claims import CLAIMS
 from helpers.errors import DataError
@@ -105,7 +106,7 @@ def test_dq_is_compared_with_random_at_equal_rates_and_seeds():
 
 def test_curves_end_at_all_data():
     rows = [row("random", 10, v, s) for s, v in enumerate((0.7, 0.8))] + [row("all", 100, 0.9)]
-    curve = tables.by_rate(results.tidy(rows), "random", "dice")
+    curve = by_rate(results.tidy(rows), "random", "dice")
     assert curve["rate"].tolist() == [10, 100]
     assert curve["mean"].tolist() == [0.75, 0.9]
     assert curve["low"].tolist() == [0.7, 0.9]

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from helpers.chapters.comparisons import by_rate
 from helpers.chapters.coreset.tables import (
     FEATURE_NAMES,
     METHOD_NAMES,
@@ -25,7 +26,6 @@ from helpers.chapters.draw_common import (
     rate_axis,
 )
 from helpers.chapters.figures import COLOURS, ramp
-from helpers.chapters.redundancy.tables import by_rate
 
 __all__ = [
     "chosen_patches",

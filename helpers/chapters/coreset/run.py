@@ -179,8 +179,10 @@ def hide_patches(
     Returns:
         Per deterministic method at the smallest rate: agreement (Jaccard index) between selections
         from two such embeddings, between one of them and the whole patches, and between two random
-        selections of that size.
+        selections of that size. Empty for features that no transformer makes.
     """
+    if not parameters.features.startswith("mae"):
+        return []
     device = resolve_device(parameters.device).type
     hidden = [
         represent(parameters.features, prepared, folder, hidden_seed=seed, device=device)

@@ -180,13 +180,22 @@ def same_spread() -> pd.DataFrame:
 
 def by_method(table: pd.DataFrame, metrics: Iterable[str] = ("dice", "pq")) -> pd.DataFrame:
     """Means over seeds, with the standard deviation over seeds, per method and rate."""
-    chosen = performance(table)
-    chosen = chosen[chosen["metric"].isin(list(metrics))]
-    grouped = chosen.groupby(["method", "rate", "metric"])["value"]
-    cells = grouped.agg(lambda v: f"{v.mean():.3f}" + (f" ± {v.std():.3f}" if len(v) > 1 else ""))
-    wide = cells.unstack("metric")[list(metrics)].rename(columns=METRIC_NAMES).reset_index()
-    wide["rate"] = wide["rate"].map("{:g}".format)
-    return wide.rename(columns={"rate": "rate (%)"}).rename_axis(None, axis=1)
+    rows = performance(table)
+    rows = rows[rows["metric"].isin(list(metrics))]
+    grouped = rows.groupby(["method", "rate", "metric"])
+    cells = grouped["value"].agg(_mean_and_spread)
+    wide = cells.unstack("metric")[list(metrics)].rename(columns=METRIC_NAMES)
+    first = next(iter(metrics))
+    images = grouped["std"].mean().unstack("metric")[first].map("{:.3f}".format)
+    wide[f"{METRIC_NAMES[first]}, sd over test images"] = images
+    shown = wide.reset_index()
+    shown["rate"] = shown["rate"].map("{:g}".format)
+    return shown.rename(columns={"rate": "rate (%)"}).rename_axis(None, axis=1)
+
+
+def _mean_and_spread(values: pd.Series) -> str:
+    spread = f" ± {values.std():.3f}" if len(values) > 1 else ""
+    return f"{values.mean():.3f}{spread}"
 
 
 def minus_random(table: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -228,6 +237,8 @@ def features_shown(table: pd.DataFrame) -> pd.DataFrame:
 def masking_shown(table: pd.DataFrame) -> pd.DataFrame:
     """The effect of hidden patches as a person reads it."""
     rows = table[table["table"] == "masking"]
+    if not len(rows):
+        return pd.DataFrame({"": ["these features are not made by a transformer: not applicable"]})
     wide = rows.pivot(index="method", columns="metric", values="value").map("{:.0%}".format)
     names = {
         "agreement_two_draws": "two embeddings with hidden patches",

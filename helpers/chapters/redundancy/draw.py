@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from helpers.chapters.comparisons import by_rate
 from helpers.chapters.draw_common import (
     METHOD_STYLES,
     chosen_patches,
@@ -14,7 +15,7 @@ from helpers.chapters.draw_common import (
     rate_axis,
 )
 from helpers.chapters.figures import COLOURS, use_style
-from helpers.chapters.redundancy.tables import METRIC_NAMES, by_rate, published_table
+from helpers.chapters.redundancy.tables import METRIC_NAMES, published_table
 from helpers.chapters.results import recorded
 from helpers.data.sample import Sample
 from helpers.metrics import evaluate

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.chapters import results as all_results
+from helpers.chapters.comparisons import by_rate
 from helpers.chapters.redundancy.parameters import Parameters
 from helpers.chapters.results import tidy
 from helpers.experiments.prepared import Prepared
@@ -83,20 +84,6 @@ def per_image(results: list[dict]) -> pd.DataFrame:
         frame.insert(2, "seed", trial["recipe"]["seed"])
         frames.append(frame)
     return pd.concat(frames, ignore_index=True)
-
-
-def by_rate(table: pd.DataFrame, method: str, metric: str) -> pd.DataFrame:
-    """Mean, lowest and highest value over seeds at each rate; ``all`` closes every curve at 100%.
-
-    Args:
-        table: results of one source.
-
-    Returns:
-        Columns rate, mean, low, high, n_seeds; ascending in rate.
-    """
-    chosen = table[table["method"].isin([method, "all"]) & (table["metric"] == metric)]
-    grouped = chosen.groupby("rate")["value"]
-    return grouped.agg(mean="mean", low="min", high="max", n_seeds="count").reset_index()
 
 
 def smallest_rate(table: pd.DataFrame) -> pd.DataFrame:

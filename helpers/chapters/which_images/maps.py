@@ -88,9 +88,9 @@ def hover_map(*choices: Choice) -> HoverMap:
     placed = place(*choices)
     first = choices[0]
     candidates = [first.candidates[index] for index in placed.kept]
-    folders = [one.file.rpartition("/")[0] or "." for one in candidates]
+    folders = [one.file.rpartition("/")[0] or "(no subfolder)" for one in candidates]
     groups = {"size": [f"{one.height} x {one.width}" for one in candidates]}
-    if 1 < len(set(folders)) < len(candidates):
+    if 1 < len(set(folders)) <= len(COLOURS):
         groups = {"folder": folders, **groups}
     return HoverMap(
         points={"t-SNE": placed.points},
