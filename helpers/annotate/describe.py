@@ -124,9 +124,22 @@ def _encoder(source: Source, candidates: list[Candidate], key: str, device: str)
     if source.features == "mae":
         return encoders.local_mae(_trained_mae(source, candidates, key, device))
     if source.features == "mae-vit-base":
-        return encoders.mae_vit_base()
+        return _official_mae()
     name, _, weights = source.features.removeprefix("timm:").partition("=")
     return encoders.timm_encoder(name, Path(weights) if weights else None, source.seed)
+
+
+def _official_mae():
+    from helpers.features import encoders
+
+    try:
+        return encoders.mae_vit_base(progress=False)
+    except DataError as error:
+        name = encoders.MAE_ENTRY
+        raise DataError(
+            f"{error}\nFetch the weights first, if you accept their licence: "
+            f"python -m helpers data fetch {name} --accept-licence {name}"
+        ) from error
 
 
 def _trained_mae(source: Source, candidates: list[Candidate], key: str, device: str) -> Path:

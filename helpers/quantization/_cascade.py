@@ -23,6 +23,7 @@ import numpy as np
 
 from helpers.quantization._gains import Form, Gains
 from helpers.quantization._pool import Left, exact_form, first_turn
+from helpers.quantization._samples import Samples
 
 HEAD, MIDDLE = 32, 96
 TILE = 256
@@ -32,10 +33,10 @@ SAMPLE_ROWS = 4096
 class Cascade:
     """Fills bins over the samples of ``gains``."""
 
-    def __init__(self, gains: Gains, left: Left | None = None):
+    def __init__(self, gains: Gains):
         self.gains = gains
-        self.left = left or Left(gains)
-        self.directions = principal_directions(self.left.points, HEAD + MIDDLE)
+        self.left = Left(gains)
+        self.directions = principal_directions(gains.samples, HEAD + MIDDLE)
         self.left.extra = self._projections()
 
     def _projections(self) -> list[np.ndarray]:
@@ -87,16 +88,16 @@ class Cascade:
         return Levels(self.directions, ref, along, middle, rest, tiles, slots, places, most)
 
 
-def principal_directions(points: np.ndarray, count: int) -> np.ndarray:
+def principal_directions(samples: Samples, count: int) -> np.ndarray:
     """About the ``count`` leading principal directions about zero, float64 (min(count, d), d).
 
     Subspace iteration on some rows: any orthonormal directions give the exact order, and these
     the fast one.
     """
-    count = min(count, points.shape[1])
-    some = np.linspace(0, len(points) - 1, min(len(points), SAMPLE_ROWS)).astype(np.int64)
-    rows = points[some].astype(np.float64)
-    moments = rows.T @ rows
+    entries, count = len(samples.row), min(count, samples.rows.shape[1])
+    some = np.linspace(0, entries - 1, min(entries, SAMPLE_ROWS)).astype(np.int64)
+    rows = samples.points(some).astype(np.float32)
+    moments = (rows.T @ rows).astype(np.float64)
     basis = np.linalg.qr(moments[:, :count])[0]
     for _ in range(3):
         basis = np.linalg.qr(moments @ basis)[0]

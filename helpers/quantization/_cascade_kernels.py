@@ -54,9 +54,13 @@ class Levels(NamedTuple):
 
 
 class Anchor(NamedTuple):
-    """Where gains are known: v_0, its coordinates when the whole and when M were anchored.
+    """Where gains are known.
 
-    ``now`` are the coordinates (p,) of v itself.
+    Attributes:
+        v: float64 (d,), v_0.
+        whole, middle: float64 (p,), coordinates of v_0, and of v as M was anchored last.
+        now: float64 (p,), coordinates of v itself.
+        numbers: float64, see above.
     """
 
     v: np.ndarray
@@ -72,18 +76,18 @@ class Work(NamedTuple):
     Attributes:
         weights: float32 (head + EXTRA,), factors of the rows of a tile; step: float32, D_M.
         bounds: float32 (tiles, TILE); top: float32 (tiles,), their maxima, NEVER if left out.
+        reach: float64 (tiles,), bounds of whole tiles.
         found: int64, candidates; gains, widths: what is known of them.
-        hot: int64 (1,), a position that did well in the last step, or -1.
     """
 
     weights: np.ndarray
     step: np.ndarray
     bounds: np.ndarray
     top: np.ndarray
+    reach: np.ndarray
     found: np.ndarray
     gains: np.ndarray
     widths: np.ndarray
-    hot: np.ndarray
 
 
 def space(levels):
@@ -96,10 +100,10 @@ def space(levels):
         step=np.zeros(width - (rows - EXTRA), np.float32),
         bounds=np.empty((count, size), np.float32),
         top=np.empty(count, np.float32),
+        reach=np.empty(count),
         found=np.empty(len(levels.along) + 1, np.int64),
         gains=np.empty(len(levels.along) + 1),
         widths=np.empty(len(levels.along) + 1),
-        hot=np.full(1, -1),
     )
     return anchor, work
 
@@ -132,13 +136,7 @@ def pick_first(exact, turn, pool, entry, picks, progress):
 @numba.njit(cache=True)
 def full_gain(pool, v32, k, i):
     """Gain of a position up to the rounding of the product."""
-    return pool.base[i] + k * pool.drift[i] + dot(pool.points[i], v32)
-
-
-@numba.njit(cache=True)
-def product_error(turn):
-    """Bound on the rounding of a product with v, per radius."""
-    return gamma(turn.v.size + 8) * np.sqrt(dot(turn.v, turn.v))
+    return pool.base[i] + k * pool.drift[i] + pool.units[i] * dot(pool.points[i], v32)
 
 
 @numba.njit(cache=True)
@@ -171,14 +169,14 @@ def set_most(levels):
 def anchor_whole(pool, levels, turn, anchor, k):
     """Know the gains of all positions at the v of now; returns how many are alive."""
     alive = move_anchor(pool, levels, turn, anchor, k)
-    level, error = anchor.numbers[LEVEL], product_error(turn)
+    level, length = anchor.numbers[LEVEL], np.sqrt(dot(turn.v, turn.v))
     head, size = levels.tiles.shape[1] - EXTRA, levels.tiles.shape[2]
     for i in range(pool.entries.size):
         tile, lane = levels.tiles[levels.places[i] // size], levels.places[i] % size
         if not pool.alive[i]:
             tile[head + VALUE, lane] = NEVER
             continue
-        value = full_gain(pool, turn.v32, k, i) - level + pool.width[i] + error * pool.radii[i]
+        value = full_gain(pool, turn.v32, k, i) - level + pool.width[i] + length * pool.blur[i]
         # What the sum of a bound can lose on this large term goes on top of it.
         tile[head + VALUE, lane] = value + gamma(2 * head + 64) * abs(value)
         tile[head + MIDDLE_NORM, lane] = levels.middle[i] * (1 + 1e-6) + 1e-30
@@ -201,7 +199,7 @@ def anchor_middle(pool, levels, anchor, step):
             value = known + dot(levels.along[i, head:], step)
             value += error * pool.radii[i] + 4 * UNIT * (abs(value) + abs(known))
             tile[head + VALUE, lane] = value
-    anchor.middle[head:] = anchor.now[head:]
+    anchor.middle[head:] += step
     set_most(levels)
 
 
@@ -213,13 +211,15 @@ def set_weights(turn, anchor, work, k):
     for j in range(turn.v.size):
         away += (turn.v[j] - anchor.v[j]) ** 2
     for j in range(anchor.now.size):
-        away -= (anchor.now[j] - anchor.whole[j]) ** 2
-    for j in range(head):
-        work.weights[j] = anchor.now[j] - anchor.whole[j]
-        inside += (anchor.now[j] - anchor.whole[j]) ** 2
-    for j in range(head, anchor.now.size):
-        work.step[j - head] = anchor.now[j] - anchor.middle[j]
-        middle += (anchor.now[j] - anchor.middle[j]) ** 2
+        came = anchor.now[j] - anchor.whole[j]
+        away -= came**2
+        if j < head:
+            work.weights[j] = came
+            inside += came**2
+        else:
+            came = anchor.now[j] - anchor.middle[j]
+            work.step[j - head] = came
+            middle += came**2
     # The coordinates of v carry the float32 rounding of every pick since the anchor.
     rest = max(away, 0.0) + 1e-6 * path**2
     work.weights[head + VALUE] = 1
@@ -252,28 +252,21 @@ def add_rows(tile, weights, bound):
 
 
 @numba.njit(cache=True)
-def sweep(levels, anchor, work, k, limit):
-    """Bounds in the tiles that can reach ``limit``; returns the best place, or -1, and how many."""
-    best, swept = -1, 0
+def reach_tiles(levels, anchor, work, k):
+    """Bounds of whole tiles, in ``work.reach``; returns the tile with the highest."""
     picks, reach = k - anchor.numbers[PICKS], anchor.numbers[REACH]
-    for t in range(levels.tiles.shape[0]):
+    for t in range(work.reach.size):
         bound = levels.most[VALUE, t] + picks * levels.most[DRIFT, t]
-        if bound + reach * levels.most[RADIUS, t] < limit or levels.most[VALUE, t] <= NEVER:
-            work.top[t] = NEVER
-            continue
-        work.top[t] = add_rows(levels.tiles[t], work.weights, work.bounds[t])
-        swept += 1
-        if work.top[t] > NEVER and (best < 0 or work.top[t] > work.top[best]):
-            best = t
-    if best < 0:
-        return -1, swept
-    return best * levels.tiles.shape[2] + np.argmax(work.bounds[best]), swept
+        # Nobody alive: without this the other terms would add to the number that never wins.
+        used_up = levels.most[VALUE, t] <= NEVER
+        work.reach[t] = -np.inf if used_up else bound + reach * levels.most[RADIUS, t]
+    return np.argmax(work.reach)
 
 
 @numba.njit(cache=True)
-def consider(pool, turn, work, k, i, n, error):
+def consider(pool, turn, work, k, i, n, length):
     """Note position i as candidate number n; returns the lower end of its gain."""
-    gain, width = full_gain(pool, turn.v32, k, i), error * pool.radii[i] + pool.width[i]
+    gain, width = full_gain(pool, turn.v32, k, i), length * pool.blur[i] + pool.width[i]
     work.found[n], work.gains[n], work.widths[n] = i, gain, width
     return gain - width
 
@@ -285,19 +278,55 @@ def below(gain):
 
 
 @numba.njit(cache=True)
+def sweep(levels, work, peak, limit):
+    """Bounds in all tiles that can reach ``limit``, and in ``peak``; how many, and the best place."""
+    swept, best = 1, peak
+    for t in range(work.reach.size):
+        if t == peak:
+            continue
+        if work.reach[t] < limit:
+            work.top[t] = NEVER
+            continue
+        work.top[t] = add_rows(levels.tiles[t], work.weights, work.bounds[t])
+        swept += 1
+        if work.top[t] > work.top[best]:
+            best = t
+    return swept, best * levels.tiles.shape[2] + np.argmax(work.bounds[best])
+
+
+@numba.njit(cache=True)
+def first_candidates(pool, levels, turn, anchor, work, k):
+    """The position with the best bound in the best tile, and the one with the best bound of all.
+
+    The first says which other tiles are worth a look. Returns how many candidates these are, the
+    lower end of the better one, and the number of tiles looked at.
+    """
+    length, size = np.sqrt(dot(turn.v, turn.v)), levels.tiles.shape[2]
+    peak = reach_tiles(levels, anchor, work, k)
+    work.top[peak] = add_rows(levels.tiles[peak], work.weights, work.bounds[peak])
+    first = levels.slots[peak * size + np.argmax(work.bounds[peak])]
+    lowest = -np.inf
+    if work.top[peak] > NEVER:
+        lowest = consider(pool, turn, work, k, first, 0, length)
+    swept, place = sweep(levels, work, peak, lowest - anchor.numbers[LEVEL])
+    best = levels.slots[place]
+    if lowest == -np.inf:
+        return 1, consider(pool, turn, work, k, best, 0, length), swept
+    if best == first:
+        return 1, lowest, swept
+    return 2, max(lowest, consider(pool, turn, work, k, best, 1, length)), swept
+
+
+@numba.njit(cache=True)
 def survivors(pool, levels, turn, anchor, work, k):
     """Candidates for pick k.
 
     Returns how many, and how many middles, full products and tiles it took.
     """
-    error, level, lowest, n, middles = product_error(turn), anchor.numbers[LEVEL], -np.inf, 0, 0
-    hot, size, head = work.hot[0], levels.tiles.shape[2], work.weights.size - EXTRA
-    if hot >= 0 and pool.alive[hot]:
-        lowest, n = consider(pool, turn, work, k, hot, 0, error), 1
-    best, swept = sweep(levels, anchor, work, k, lowest - level)
-    first = hot if best < 0 else levels.slots[best]
-    if first != hot or n == 0:
-        lowest, n = max(lowest, consider(pool, turn, work, k, first, n, error)), n + 1
+    length, level = np.sqrt(dot(turn.v, turn.v)), anchor.numbers[LEVEL]
+    size, head, middles = levels.tiles.shape[2], work.weights.size - EXTRA, 0
+    n, lowest, swept = first_candidates(pool, levels, turn, anchor, work, k)
+    one, other = work.found[0], work.found[n - 1]
     limit = below(lowest - level)
     for t in range(levels.tiles.shape[0]):
         if work.top[t] < limit:
@@ -306,14 +335,14 @@ def survivors(pool, levels, turn, anchor, work, k):
             if work.bounds[t, lane] < limit:
                 continue
             i = levels.slots[t * size + lane]
-            if i < 0 or i == hot or i == first:
+            if i < 0 or i == one or i == other:
                 continue
             middles += 1
             middle = dot(levels.along[i, head:], work.step)
             middle -= work.weights[head + MIDDLE_NORM] * levels.middle[i]
             if work.bounds[t, lane] + middle < limit:
                 continue
-            lower = consider(pool, turn, work, k, i, n, error)
+            lower = consider(pool, turn, work, k, i, n, length)
             n += 1
             if lower > lowest:
                 lowest, limit = lower, below(lower - level)
@@ -322,16 +351,8 @@ def survivors(pool, levels, turn, anchor, work, k):
 
 @numba.njit(cache=True)
 def keep_reaching(work, n, lowest):
-    """Drop candidates whose upper end is below ``lowest``, note the second best; returns how many.
-
-    The second best is where the next step looks first.
-    """
-    best, kept = np.argmax(work.gains[:n]), 0
-    work.hot[0] = -1
-    second = -np.inf
-    for a in range(n):
-        if a != best and work.gains[a] > second:
-            work.hot[0], second = work.found[a], work.gains[a]
+    """Drop the candidates whose upper end is below ``lowest``; returns how many are left."""
+    kept = 0
     for a in range(n):
         if work.gains[a] + work.widths[a] >= lowest:
             work.found[kept] = work.found[a]
@@ -342,10 +363,10 @@ def keep_reaching(work, n, lowest):
 @numba.njit(cache=True)
 def all_full(pool, turn, work, k):
     """Candidates for pick k from the full products of all positions alive."""
-    error, lowest, n = product_error(turn), -np.inf, 0
+    length, lowest, n = np.sqrt(dot(turn.v, turn.v)), -np.inf, 0
     for i in range(pool.entries.size):
         if pool.alive[i]:
-            lower = consider(pool, turn, work, k, i, n, error)
+            lower = consider(pool, turn, work, k, i, n, length)
             lowest = max(lowest, lower)
             n += lower + 2 * work.widths[n] >= lowest
     return keep_reaching(work, n, lowest)
@@ -371,7 +392,6 @@ def anchored_steps(exact, turn, pool, levels, anchor, work, picks, progress):
     """Pick from one anchor of the whole until the next is due; returns the steps it lasted."""
     first = k = progress[DONE]
     alive = anchor_whole(pool, levels, turn, anchor, k)
-    work.hot[0] = -1
     whole, middle, least = 0.0, 0.0, levels.tiles.shape[0]
     per_tile = TILED * levels.tiles.shape[1] * levels.tiles.shape[2]
     while k < picks.size and alive > 0:

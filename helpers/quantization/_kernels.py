@@ -41,8 +41,9 @@ class Pool(NamedTuple):
     Attributes:
         entries: int64 (m,).
         alive: bool (m,), members left.
-        points: float32 (m, d), z.
+        points: int16 (m, d), z / unit, rounded; units: float32 (m,).
         radii: float64 (m,), |z| or a little more.
+        blur: float64 (m,), what a product of ``points`` with v can be wrong by, over |v|.
         base, drift: float64 (m,), of the gain.
         width: float64 (m,), half the interval in which a gain counts as tied, or more.
     """
@@ -50,7 +51,9 @@ class Pool(NamedTuple):
     entries: np.ndarray
     alive: np.ndarray
     points: np.ndarray
+    units: np.ndarray
     radii: np.ndarray
+    blur: np.ndarray
     base: np.ndarray
     drift: np.ndarray
     width: np.ndarray
@@ -69,10 +72,11 @@ BETA, QUADRATIC, LINEAR, LINEAR_STEP = range(4)
 
 @numba.njit(fastmath=SUMS, cache=True)
 def dot(x, y):
-    """x.y in the precision of the two."""
-    total = x.dtype.type(0)
+    """x.y in the precision of y."""
+    zero = y.dtype.type(0)
+    total = zero
     for j in range(x.size):
-        total += x[j] * y[j]
+        total += (zero + x[j]) * y[j]
     return total
 
 

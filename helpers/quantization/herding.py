@@ -7,6 +7,9 @@ from helpers.quantization.checks import check_count, check_features
 from helpers.quantization.distances import mean_of
 
 TIE = 1e-9
+# x.s - mean.s loses digits if all samples are farther from the origin than this many times their
+# distance to the mean; then a centred copy is worked on.
+FAR = 1e3
 
 
 def herding(features: np.ndarray, count: int, rng: np.random.Generator | None = None) -> np.ndarray:
@@ -17,7 +20,7 @@ def herding(features: np.ndarray, count: int, rng: np.random.Generator | None = 
     ``|c + s|^2``, that is ``|c|^2 + 2 c.s``. iCaRL scales features to unit length first; here they
     are taken as given. Values within a billionth of the largest possible count as ties, and ties go
     to the lower index. O(N d) per pick, in float64 on features of any float type; memory beyond
-    the features: O(N + d).
+    the features: O(N + d), or a float64 copy if they lie far from the origin.
 
     Args:
         features: (N, d), finite.
@@ -32,42 +35,43 @@ def herding(features: np.ndarray, count: int, rng: np.random.Generator | None = 
     """
     points = np.ascontiguousarray(check_features(features))
     count = check_count(count, len(points))
-    return _herd(points, mean_of(points), count, TIE)
+    mean = mean_of(points)
+    squares = _centred_squares(points, mean)
+    if np.linalg.norm(mean) > FAR * np.sqrt(squares.max()):
+        points, mean = points - mean, np.zeros_like(mean)
+    return _herd(points, mean, squares, count, TIE)
+
+
+@numba.njit(cache=True, nogil=True)
+def _centred_squares(points, mean):
+    squares = np.zeros(points.shape[0])
+    for i in range(points.shape[0]):
+        for k in range(points.shape[1]):
+            squares[i] += (np.float64(points[i, k]) - mean[k]) ** 2
+    return squares
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
-def _centred_dot(row, mean, other):
+def _dot(row, other):
     total = 0.0
     for k in range(row.shape[0]):
-        total += (np.float64(row[k]) - mean[k]) * other[k]
-    return total
-
-
-@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
-def _centred_square(row, mean):
-    total = 0.0
-    for k in range(row.shape[0]):
-        difference = np.float64(row[k]) - mean[k]
-        total += difference * difference
+        total += np.float64(row[k]) * other[k]
     return total
 
 
 @numba.njit(cache=True, nogil=True)
-def _herd(points, mean, count, tie):
+def _herd(points, mean, squares, count, tie):
     n, d = points.shape
-    squares = np.empty(n)
-    for i in range(n):
-        squares[i] = _centred_square(points[i], mean)
     reach = np.sqrt(squares.max())
     total = np.zeros(d)
     free = np.ones(n, np.bool_)
     values = np.empty(n)
     picks = np.empty(count, np.int64)
     for k in range(count):
-        best = np.inf
+        best, offset = np.inf, _dot(mean, total)
         for i in range(n):
             if free[i]:
-                values[i] = squares[i] + 2 * _centred_dot(points[i], mean, total)
+                values[i] = squares[i] + 2 * (_dot(points[i], total) - offset)
                 best = min(best, values[i])
         near = best + tie * reach * (reach + 2 * np.sqrt(np.sum(total * total)))
         pick = 0

@@ -119,3 +119,10 @@ def test_features_from_networks_are_kept(request_, monkeypatch):
 def test_weights_that_are_not_there_are_named(request_, tmp_path):
     with pytest.raises(DataError, match=r"none\.pth"):
         choose(replace(request_, features=f"timm:test_vit={tmp_path / 'none.pth'}", device="cpu"))
+
+
+def test_published_weights_are_not_fetched_without_consent(request_, monkeypatch, tmp_path):
+    monkeypatch.setenv("BOOK_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.delenv("BOOK_DATA_BUNDLE", raising=False)
+    with pytest.raises(DataError, match="data fetch mae-vit-base --accept-licence"):
+        choose(replace(request_, features="mae-vit-base"))

@@ -28,12 +28,11 @@ def copy_sources(folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The book's sources: every chapter from the same tiny run, one that failed, one never run."""
+    """The book's sources: every chapter from a tiny run, one that failed, one never run."""
     root = tmp_path_factory.mktemp("book")
-    run = tiny.write_run(root / "run")
     copied = copy_sources(root / "sources")
     tiny.write_benchmark(copied / "results/recorded/benchmarks")
-    outcomes = {name: book.Outcome(run) for name in CHAPTERS}
+    outcomes = {name: book.Outcome(tiny.write_run(root / name, name)) for name in CHAPTERS}
     outcomes["broken"] = book.Outcome(None, "ValueError: `a` | b < c\n$x$ {role}`y`\n```")
     outcomes["unread"] = book.Outcome(None)
     book.publish(outcomes, copied)

@@ -36,7 +36,7 @@ Fewer than you think.
 """
 
 
-def executed_notebook() -> nbformat.NotebookNode:
+def executed_notebook(chapter: str = "tiny") -> nbformat.NotebookNode:
     """Title, formula, figure, wide table, printed lines, stderr that must not show, exercise."""
     cells = [
         new_markdown_cell(PROSE, id="prose"),
@@ -53,7 +53,7 @@ def executed_notebook() -> nbformat.NotebookNode:
                 new_output("stream", name="stdout", text="trial 2 of 2\n"),
             ],
         ),
-        new_markdown_cell(EXERCISE, id="exercise"),
+        new_markdown_cell(EXERCISE.replace("tiny", chapter), id="exercise"),
     ]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     language = {"name": "python", "pygments_lexer": "ipython3"}
@@ -115,10 +115,13 @@ def record(**changes) -> dict:
     return {**values, **changes}
 
 
-def write_run(folder: Path, **changes) -> Path:
-    """A run's folder with executed notebook, record and results."""
+def write_run(folder: Path, chapter: str = "tiny", **changes) -> Path:
+    """A run's folder with executed notebook, record and results.
+
+    ``chapter`` makes the label of the exercise, which no two pages of a book may share.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    nbformat.write(executed_notebook(), folder / "executed.ipynb")
+    nbformat.write(executed_notebook(chapter), folder / "executed.ipynb")
     (folder / "record.json").write_text(json.dumps(record(**changes)), encoding="utf-8")
     (folder / "results.csv").write_text("chapter,value\nredundancy,0.8\n", encoding="utf-8")
     return folder

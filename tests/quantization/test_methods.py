@@ -103,7 +103,7 @@ def test_errors_name_the_parameter_and_the_way_out():
         select(POINTS, 0, rng, "herding")
     with pytest.raises(ParameterError, match="scores with method='herding': expected none"):
         rank(POINTS, 3, rng, "herding", scores=np.ones(53))
-    with pytest.raises(ParameterError, match="scores: number 7 is -1.0"):
+    with pytest.raises(ParameterError, match="scores: number 7 is -1"):
         rank(POINTS, 3, rng, "dq_paper_eq", scores=np.where(np.arange(53) == 7, -1, 1))
     with pytest.raises(ParameterError, match="rounding='up'"):
         select(POINTS, 0.1, rng, "random", rounding="up")
