@@ -78,63 +78,15 @@ def _ours(method: str) -> Contestant:
     return run
 
 
-# -------------------------------------------------------------------------- dataset quantization
-
-
-def _bin_sizes(n: int) -> np.ndarray:
-    return np.full(N_BINS, n // N_BINS) + (np.arange(N_BINS) < n % N_BINS)
-
-
-def closed_form(gain: str) -> Contestant:
-    """All samples in bins: one float32 matrix-vector product per pick, the pool cut per bin."""
+def _peer(name: str, *arguments: str) -> Contestant:
+    """A function of benchmarks.peers, by name."""
 
     def run(features: np.ndarray, count: int) -> np.ndarray:
-        points = features / np.linalg.norm(features, axis=1, keepdims=True)
-        if gain != "graphcut":
-            points = features - features.mean(axis=0, dtype=np.float64).astype(np.float32)
-        left, order = np.arange(len(features)), []
-        for size in _bin_sizes(len(features)):
-            chosen = _fill_bin(points[left], size, gain, len(features))
-            order += left[chosen].tolist()
-            left = np.delete(left, chosen)
-        return np.array(order)
+        from benchmarks import peers
+
+        return getattr(peers, name)(features, N_BINS, *arguments)
 
     return run
-
-
-def _fill_bin(pool: np.ndarray, size: int, gain: str, n: int) -> list[int]:
-    squares = np.einsum("ij,ij->i", pool, pool)
-    half = pool.sum(axis=0, dtype=np.float64).astype(np.float32) / 2
-    total = np.zeros(pool.shape[1], np.float32)
-    chosen: list[int] = []
-    for k in range(size):
-        if gain == "graphcut":
-            values = pool @ (half - total)
-        elif gain == "paper_eq":
-            values = (2 * k - n) * squares - 4 * (pool @ total)
-        else:
-            values = -(pool @ total) if k else -squares
-        values[chosen] = -np.inf
-        chosen.append(int(np.argmax(values)))
-        total += pool[chosen[-1]]
-    return chosen
-
-
-def released_procedure(features: np.ndarray, count: int) -> np.ndarray:
-    """All squared distances in memory, both means of every sample anew for every pick."""
-    points = features - features.mean(axis=0)
-    lengths = np.einsum("ij,ij->i", points, points)
-    squares = lengths[:, None] + lengths - 2 * points @ points.T
-    left, order = np.arange(len(features)), []
-    for size in _bin_sizes(len(features)):
-        chosen = [int(left[np.argmin(squares[left].sum(axis=1))])]
-        left = left[left != chosen[0]]
-        while len(chosen) < size:
-            gains = squares[np.ix_(left, chosen)].mean(axis=1) - squares[left].mean(axis=1)
-            chosen.append(int(left[np.argmax(gains)]))
-            left = left[left != chosen[-1]]
-        order += chosen
-    return np.array(order)
 
 
 # -------------------------------------------------------------------------- the usual ways
@@ -283,10 +235,10 @@ OURS = (
 )
 CONTESTANTS: dict[str, Contestant] = {
     **{name: _ours(name) for name in OURS},
-    "dq_paper_eq_closed": closed_form("paper_eq"),
-    "dq_official_code_closed": closed_form("official_code"),
-    "dq_graphcut_closed": closed_form("graphcut"),
-    "dq_official_code_released": released_procedure,
+    "dq_paper_eq_closed": _peer("closed_form", "paper_eq"),
+    "dq_official_code_closed": _peer("closed_form", "official_code"),
+    "dq_graphcut_closed": _peer("closed_form", "graphcut"),
+    "dq_official_code_released": _peer("released_procedure"),
     "k_center_plain": k_center_plain,
     "herding_plain": herding_plain,
     "facility_location_naive": facility_location_naive,

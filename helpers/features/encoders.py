@@ -16,6 +16,8 @@ Pooling = Literal["mean", "mean+cls", "cls"]
 MAE_VIT_BASE = "vit_base_patch16_224.mae"
 MAE_ENTRY = "mae-vit-base"
 IN_HOUSE = "in_house_mae_"
+# As the autoencoders of this project start (`helpers.models.mae`).
+ATTENTION_GAIN = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +151,8 @@ def random_like(encoder: Encoder, seed: int = 0) -> Encoder:
             if isinstance(part, nn.Linear):
                 nn.init.xavier_uniform_(part.weight)
                 nn.init.zeros_(part.bias)
+        for block in module.blocks:
+            block.attn.qkv.weight.data[: 2 * encoder.dimension] *= ATTENTION_GAIN
         nn.init.xavier_uniform_(module.patch_embed.proj.weight.data.flatten(1))
         nn.init.normal_(module.cls_token, std=0.02)
     title = f"{encoder.name.split(' (')[0]} (random, seed {seed})"

@@ -305,13 +305,9 @@ def first_candidates(pool, levels, turn, anchor, work, k):
     peak = reach_tiles(levels, anchor, work, k)
     work.top[peak] = add_rows(levels.tiles[peak], work.weights, work.bounds[peak])
     first = levels.slots[peak * size + np.argmax(work.bounds[peak])]
-    lowest = -np.inf
-    if work.top[peak] > NEVER:
-        lowest = consider(pool, turn, work, k, first, 0, length)
+    lowest = consider(pool, turn, work, k, first, 0, length)
     swept, place = sweep(levels, work, peak, lowest - anchor.numbers[LEVEL])
     best = levels.slots[place]
-    if lowest == -np.inf:
-        return 1, consider(pool, turn, work, k, best, 0, length), swept
     if best == first:
         return 1, lowest, swept
     return 2, max(lowest, consider(pool, turn, work, k, best, 1, length)), swept
@@ -382,8 +378,10 @@ def pick(exact, turn, pool, levels, anchor, position):
     if pool.alive[position]:
         return False
     _, rows, size = levels.tiles.shape
-    place = levels.places[position]
-    levels.tiles[place // size, rows - EXTRA + VALUE, place % size] = NEVER
+    tile, lane = levels.places[position] // size, levels.places[position] % size
+    values = levels.tiles[tile, rows - EXTRA + VALUE]
+    values[lane] = NEVER
+    levels.most[VALUE, tile] = values.max()
     return True
 
 

@@ -49,6 +49,11 @@ class Form:
     linear: float
     linear_step: float
 
+    def widths(self, samples: Samples, entries: np.ndarray, linear: float) -> np.ndarray:
+        """TIE m of some entries, once ``linear`` has grown to this."""
+        magnitude = self.quadratic * samples.squares[entries] + linear * samples.lengths[entries]
+        return TIE * magnitude
+
 
 class Gains:
     """The samples in the coordinates of one gain, and its form at the start of every bin."""

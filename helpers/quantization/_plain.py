@@ -5,7 +5,8 @@ The definition of the order in its shortest form, and the fastest engine for a f
 
 import numpy as np
 
-from helpers.quantization._gains import TIE, Form, Gains
+from helpers.quantization._gains import Form, Gains
+from helpers.quantization._samples import Samples
 
 
 class Plain:
@@ -19,15 +20,14 @@ class Plain:
         """Entries of the next ``size`` picks in order; counts them in ``taken``."""
         samples = self.gains.samples
         picks = np.empty(size, dtype=np.int64)
-        v = np.zeros_like(form.ref)
-        linear = form.linear
+        v, linear = np.zeros_like(form.ref), form.linear
         for k in range(size):
             if k == 0 and first is not None:
                 entry = first
             else:
-                gain = form.base + k * form.drift + self.points @ v
-                width = TIE * (form.quadratic * samples.squares + linear * samples.lengths)
-                entry = best(samples, gain, width, taken)
+                left = np.flatnonzero(taken < samples.counts)
+                gains = form.base + k * form.drift + self.points @ v
+                entry = best(samples, left, gains[left], form.widths(samples, left, linear), taken)
             picks[k] = entry
             taken[entry] += 1
             v -= form.beta * (self.points[entry] - form.ref)
@@ -35,11 +35,9 @@ class Plain:
         return picks
 
 
-def best(samples, gain: np.ndarray, width: np.ndarray, taken: np.ndarray) -> int:
+def best(
+    samples: Samples, entries: np.ndarray, gains: np.ndarray, widths: np.ndarray, taken: np.ndarray
+) -> int:
     """The entry that goes next: of those tied, the one with the lowest sample index left."""
-    left = taken < samples.counts
-    lowest = np.max((gain - width)[left])
-    tied = np.flatnonzero(left & (gain + width >= lowest))
-    if len(tied) == 1:
-        return int(tied[0])
+    tied = entries[gains + widths >= np.max(gains - widths)]
     return int(tied[np.argmin(samples.members[samples.start[tied] + taken[tied]])])

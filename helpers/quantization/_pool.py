@@ -7,7 +7,7 @@ this length are allowed to lose anyway.
 
 import numpy as np
 
-from helpers.quantization._gains import TIE, Form, Gains
+from helpers.quantization._gains import Form, Gains
 from helpers.quantization._kernels import (
     BETA,
     LINEAR,
@@ -61,7 +61,6 @@ class Left:
         longest = float(samples.lengths[entries].max())
         # The largest magnitude that terms can reach within the bin.
         linear = form.linear + size * (form.linear_step + form.beta * longest)
-        width = form.quadratic * samples.squares[entries] + linear * samples.lengths[entries]
         # The second term stands for what float32 flushes to zero.
         radii = samples.norms[entries] * (1 + 1e-6) + 1e-30
         dimension = self.points.shape[1]
@@ -75,7 +74,7 @@ class Left:
             blur=gamma(dimension + 8) * (radii + half_units) + half_units,
             base=form.base[entries],
             drift=form.drift[entries],
-            width=TIE * width + 1e-34,
+            width=form.widths(samples, entries, linear) + 1e-34,
         )
 
 

@@ -124,7 +124,7 @@ def test_decoding_puts_tokens_back_where_they_belong():
 
 def test_positions_are_sines_and_cosines_of_row_and_column(mae):
     found = mae.encoder.pos_embed[0].numpy()
-    rates = [10_000 ** (-k / 4) for k in range(4)]
+    rates = [20 ** (-k / 4) for k in range(4)]
     for k in range(16):
         row, column = divmod(k, 4)
         values = [f(c * r) for f in (math.sin, math.cos) for c in (row, column) for r in rates]

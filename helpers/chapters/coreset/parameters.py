@@ -23,8 +23,9 @@ class Parameters(SegmentationParameters):
 
     dataset: str = Field("synthetic-multi", description="name in the manifest, or folder:PATH")
     n_images: int = Field(72, ge=0, description="images generated, or drawn at most (0: all)")
-    seeds: list[Seed] = Field([0, 1, 2, 3, 4], description="one draw and one model each")
-    steps: int = Field(40, ge=1, description="optimisation steps of every model")
+    seeds: list[Seed] = Field([0, 1, 2], description="one draw and one model each")
+    steps: int = Field(60, ge=1, description="optimisation steps of every model")
+    crop: int = Field(64, ge=16, description="side of the training crops, a multiple of 8")
     features: str = Field(
         "mae",
         pattern=r"^(mae|descriptor|pixels|mae-vit-base|timm:.+)$",
@@ -34,11 +35,11 @@ class Parameters(SegmentationParameters):
     contrast: str = Field(
         "", description="data set whose patches are mixed in for the check of features (or none)"
     )
-    mae_size: int = Field(112, ge=16, description="side to which patches are resized for it")
+    mae_size: int = Field(64, ge=16, description="side to which patches are resized for it")
     mae_patch: int = Field(8, ge=2, description="side of its tokens in pixels")
     mae_width: int = Field(128, ge=32, multiple_of=32, description="of its encoder")
     mae_depth: int = Field(4, ge=1, description="blocks of its encoder")
-    mae_steps: int = Field(150, ge=1, description="optimisation steps of its pretraining")
+    mae_steps: int = Field(200, ge=1, description="optimisation steps of its pretraining")
     mae_batch: int = Field(64, ge=1, description="patches per step of its pretraining")
     mae_threads: int = Field(2, ge=1, description="of its pretraining")
     methods: list[Method] = Field(
