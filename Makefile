@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' \
 	>/dev/null 2>&1 && echo $$p && break; done)
 
-.PHONY: book test lab lint lock bench picture setup setup-sphinx clean
+.PHONY: book test lab lint lock bench picture setup setup-sphinx setup-bench clean
 
 book: setup
 	$(BIN)/python -m helpers book
@@ -25,8 +25,11 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-bench: setup
-	$(BIN)/python -m benchmarks.bench_metrics
+# Speed against peers; BENCH=--record keeps the tables for the book's performance page.
+bench: setup setup-bench
+	$(BIN)/python -m benchmarks.bench_metrics $(BENCH)
+	$(BIN)/python -m benchmarks.bench_embedding $(BENCH)
+	$(BIN)/python -m benchmarks.bench_selection $(BENCH)
 
 # The picture in the README, drawn from the recorded run.
 picture: setup
@@ -52,11 +55,21 @@ setup-sphinx: .venv-sphinx/.ready
 	$(BIN)/uv pip install --quiet --python .venv-sphinx/bin/python -r requirements-sphinx.lock
 	@touch $@
 
+# The public libraries that selection is timed against.
+setup-bench: .venv-bench/.ready
+
+.venv-bench/.ready: requirements-bench.lock $(VENV)/.ready
+	$(PYTHON) -m venv --without-pip .venv-bench
+	$(BIN)/uv pip install --quiet --python .venv-bench/bin/python -r requirements-bench.lock
+	@touch $@
+
 lock: setup
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev pyproject.toml \
 		--output-file requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 requirements-sphinx.in \
 		--output-file requirements-sphinx.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 requirements-bench.in \
+		--output-file requirements-bench.lock
 
 clean:
 	rm -rf book/_build book/chapters

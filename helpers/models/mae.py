@@ -8,9 +8,10 @@ Named deviations from the paper: grey images (one channel), and sizes down to a 
 thousand weights. Two changes let small networks learn within minutes what otherwise takes them
 much longer, namely to look at neighbouring patches: the sines and cosines of the positions have
 temperature 20 instead of 10,000 (on a grid of 8 x 8 most of the slow waves would be constant), and
-the weights of queries and keys start twice as large. What is as in the paper: the mask is drawn per image, uniformly; position
-embeddings are fixed sines and cosines; the class token goes through encoder and decoder and gets no
-loss; the target is the patch with its own mean and standard deviation taken out.
+the weights of queries and keys start twice as large. What is as in the paper: the mask is drawn per
+image, uniformly; position embeddings are fixed sines and cosines; the class token goes through
+encoder and decoder and gets no loss; the target is the patch with its own mean and standard
+deviation taken out.
 """
 
 from dataclasses import asdict, dataclass

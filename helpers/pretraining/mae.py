@@ -45,7 +45,8 @@ class MaePlan:
     Attributes:
         steps: optimisation steps.
         batch_size: images per step.
-        learning_rate: base rate; the optimiser's is this x batch_size / 256.
+        learning_rate: base rate; the optimiser's is this x batch_size / 256. The default suits the
+            default architecture and batch; the paper has 1.5e-4 for ViT-B and up, batch 4,096.
         warmup_share: first share of the steps, in which the rate grows linearly.
         weight_decay: of AdamW; not on biases, normalisation layers and single tokens.
         mask_ratio: share of the patches that the encoder does not see.
@@ -56,7 +57,7 @@ class MaePlan:
 
     steps: int
     batch_size: int = 64
-    learning_rate: float = 4e-3
+    learning_rate: float = 8e-3
     warmup_share: float = 0.05
     weight_decay: float = 0.05
     mask_ratio: float = 0.75

@@ -15,7 +15,7 @@ still within rounding of the best are settled in float64.
 
 Anchors are rented or bought: the middle is anchored anew when the products spent on it since the
 last time would have paid for all samples, and so is the whole. Where anchors last for less than
-``PAYS`` steps, the directions are of no use (isotropic data), and steps with the full product of
+a few steps, the directions are of no use (isotropic data), and steps with the full product of
 all samples left follow, twice as many each time, before the next attempt.
 """
 
@@ -34,7 +34,10 @@ class Cascade:
     """Fills bins over the samples of ``gains``."""
 
     def __init__(self, gains: Gains):
+        from helpers.quantization._cascade_kernels import Limits
+
         self.gains = gains
+        self.limits = Limits()
         self.left = Left(gains)
         self.directions = principal_directions(gains.samples, HEAD + MIDDLE)
         self.left.extra = self._projections()
@@ -69,7 +72,8 @@ class Cascade:
             pool = self.left.pool(form, size)
             gains = pool.base + progress[kernels.DONE] * pool.drift
             levels = self._levels(form, np.lexsort((-pool.radii, -gains)))
-            kernels.run(exact, turn, pool, levels, *kernels.space(levels), picks, progress)
+            anchor, work = kernels.space(levels)
+            kernels.run(exact, turn, pool, levels, anchor, work, self.limits, picks, progress)
         return picks
 
     def _levels(self, form: Form, order: np.ndarray):

@@ -16,10 +16,8 @@ from helpers.quantization._kernels import (
     take,
 )
 
-# Steps that an anchor has to last, and steps without anchors after the first that did not.
-PAYS, FIRST_FULL = 3, 32
-# What reading a number costs, against those of all samples in a row: scattered, and in tiles.
-SCATTERED, TILED = 2.0, 0.25
+# Steps without anchors after the first anchor that did not pay.
+FIRST_FULL = 32
 # Counters that outlive a run: picks so far, and how many steps to go without anchors next time.
 DONE, FULL_STEPS, N_COUNTERS = range(3)
 # Rows of a tile behind those of the head, and their number.
@@ -27,6 +25,20 @@ VALUE, MIDDLE_NORM, REST_NORM, RADIUS, DRIFT, EXTRA = range(6)
 # Numbers of an anchor: a gain that is subtracted from all, how many picks the bin had, how far v
 # has come since then step by step, and |D| at most.
 LEVEL, PICKS, PATH, REACH = range(4)
+
+
+class Limits(NamedTuple):
+    """What decides when to anchor; the order does not depend on it.
+
+    Attributes:
+        pays: steps that an anchor has to last.
+        scattered: cost of reading a number here and there, relative to rows read one after another.
+        tiled: cost of reading a number of a tile, likewise.
+    """
+
+    pays: int = 3
+    scattered: float = 2.0
+    tiled: float = 0.25
 
 
 class Levels(NamedTuple):
@@ -279,7 +291,7 @@ def below(gain):
 
 @numba.njit(cache=True)
 def sweep(levels, work, peak, limit):
-    """Bounds in all tiles that can reach ``limit``, and in ``peak``; how many, and the best place."""
+    """Bounds in the tiles that can reach ``limit``; how many with ``peak``, and the best place."""
     swept, best = 1, peak
     for t in range(work.reach.size):
         if t == peak:
@@ -331,7 +343,7 @@ def survivors(pool, levels, turn, anchor, work, k):
             if work.bounds[t, lane] < limit:
                 continue
             i = levels.slots[t * size + lane]
-            if i < 0 or i == one or i == other:
+            if i in (-1, one, other):
                 continue
             middles += 1
             middle = dot(levels.along[i, head:], work.step)
@@ -386,12 +398,12 @@ def pick(exact, turn, pool, levels, anchor, position):
 
 
 @numba.njit(cache=True)
-def anchored_steps(exact, turn, pool, levels, anchor, work, picks, progress):
+def anchored_steps(exact, turn, pool, levels, anchor, work, limits, picks, progress):
     """Pick from one anchor of the whole until the next is due; returns the steps it lasted."""
     first = k = progress[DONE]
     alive = anchor_whole(pool, levels, turn, anchor, k)
     whole, middle, least = 0.0, 0.0, levels.tiles.shape[0]
-    per_tile = TILED * levels.tiles.shape[1] * levels.tiles.shape[2]
+    per_tile = limits.tiled * levels.tiles.shape[1] * levels.tiles.shape[2]
     while k < picks.size and alive > 0:
         set_weights(turn, anchor, work, k)
         n, middles, fulls, swept = survivors(pool, levels, turn, anchor, work, k)
@@ -400,8 +412,8 @@ def anchored_steps(exact, turn, pool, levels, anchor, work, picks, progress):
         alive -= pick(exact, turn, pool, levels, anchor, position)
         k += 1
         least = min(least, swept)
-        whole += SCATTERED * fulls * turn.v.size + (swept - least) * per_tile
-        middle += SCATTERED * middles
+        whole += limits.scattered * fulls * turn.v.size + (swept - least) * per_tile
+        middle += limits.scattered * middles
         if whole > alive * turn.v.size:
             break
         if middle > alive:
@@ -428,9 +440,9 @@ def full_steps(exact, turn, pool, levels, anchor, work, picks, progress):
 
 
 @numba.njit(cache=True)
-def run(exact, turn, pool, levels, anchor, work, picks, progress):
+def run(exact, turn, pool, levels, anchor, work, limits, picks, progress):
     """Pick until the bin is full or a quarter of the pool is used up."""
     while progress[DONE] < picks.size and 4 * np.sum(pool.alive) > 3 * pool.alive.size:
-        steps = anchored_steps(exact, turn, pool, levels, anchor, work, picks, progress)
-        if steps < PAYS:
+        steps = anchored_steps(exact, turn, pool, levels, anchor, work, limits, picks, progress)
+        if steps < limits.pays:
             full_steps(exact, turn, pool, levels, anchor, work, picks, progress)

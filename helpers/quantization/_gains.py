@@ -15,10 +15,10 @@ t is the sum of z over all N samples, t_pool the sum of the unit vectors z + a o
 when the bin starts. The first pick of an official_code bin, the smallest total distance to all,
 is that of paper_eq at k = 0.
 
-Ties. The terms that make up a gain have magnitude m = quadratic |z|^2 + linear length,
-where linear grows with every pick and length is |z|, for unit vectors |z| + 1. Float64 knows a gain to a few units in the last place of m, so each gain
-stands for the interval h +- TIE m: all candidates whose interval reaches the highest lower end are
-tied, and the lowest index goes first.
+Ties. The terms that make up a gain have magnitude m = quadratic |z|^2 + linear * length, where
+linear grows with every pick, and length is |z|, for unit vectors |z| + 1. Float64 knows a gain to a
+few units in the last place of m, so each gain stands for the interval h +- TIE m: all candidates
+whose interval reaches the highest lower end are tied, and the lowest index goes first.
 """
 
 from dataclasses import dataclass

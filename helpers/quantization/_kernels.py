@@ -19,9 +19,13 @@ UNIT = 2.0**-24
 
 
 class Exact(NamedTuple):
-    """The samples and a gain in float64, by entry; see ``Samples`` and ``Form``."""
+    """The samples and a gain in float64, by entry; see ``Samples`` and ``Form``.
 
-    rows: np.ndarray
+    The rows are in one of two arrays, the other is empty: all loops are compiled only once.
+    """
+
+    rows32: np.ndarray
+    rows64: np.ndarray
     row: np.ndarray
     factor: np.ndarray
     shift: np.ndarray
@@ -60,8 +64,12 @@ class Pool(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """What picks change: v in both precisions, and numbers[LINEAR], numbers[BETA] and so on."""
+    """What picks change: v in both precisions, and numbers[LINEAR], numbers[BETA] and so on.
 
+    ``z`` is space for one point.
+    """
+
+    z: np.ndarray
     v: np.ndarray
     v32: np.ndarray
     numbers: np.ndarray
@@ -80,14 +88,16 @@ def dot(x, y):
     return total
 
 
-@numba.njit(fastmath=SUMS, cache=True)
-def dot_exact(exact, entry, v):
-    """z.v in float64, with additions in the same order for all entries."""
-    x = exact.rows[exact.row[entry]]
-    factor, total = exact.factor[entry], 0.0
-    for j in range(v.size):
-        total += (x[j] * factor - exact.shift[j]) * v[j]
-    return total
+@numba.njit(cache=True)
+def load(exact, entry, z):
+    """z of an entry in float64."""
+    i, factor = exact.row[entry], exact.factor[entry]
+    if exact.rows64.size > 0:
+        for j in range(z.size):
+            z[j] = exact.rows64[i, j] * factor - exact.shift[j]
+    else:
+        for j in range(z.size):
+            z[j] = exact.rows32[i, j] * factor - exact.shift[j]
 
 
 @numba.njit(cache=True)
@@ -98,14 +108,15 @@ def gamma(terms):
 
 @numba.njit(cache=True)
 def resolve(exact, turn, k, pool, found, n_found):
-    """The position that goes next, of ``n_found`` candidates: float64 gains and the rule of ties."""
+    """The position that goes next, of ``n_found``: float64 gains and the rule of ties."""
     if n_found == 1:
         return found[0]
     gains, widths = np.empty(n_found), np.empty(n_found)
     lowest = -np.inf
     for a in range(n_found):
         entry = pool.entries[found[a]]
-        gains[a] = exact.base[entry] + k * exact.drift[entry] + dot_exact(exact, entry, turn.v)
+        load(exact, entry, turn.z)
+        gains[a] = exact.base[entry] + k * exact.drift[entry] + dot(turn.z, turn.v)
         widths[a] = TIE * (
             turn.numbers[QUADRATIC] * exact.squares[entry]
             + turn.numbers[LINEAR] * exact.lengths[entry]
@@ -127,9 +138,10 @@ def take(exact, turn, pool, position):
     exact.taken[entry] += 1
     if exact.taken[entry] == exact.start[entry + 1] - exact.start[entry]:
         pool.alive[position] = False
-    x, factor, square = exact.rows[exact.row[entry]], exact.factor[entry], 0.0
+    load(exact, entry, turn.z)
+    square = 0.0
     for j in range(turn.v.size):
-        step = x[j] * factor - exact.shift[j] - exact.ref[j]
+        step = turn.z[j] - exact.ref[j]
         turn.v[j] -= beta * step
         turn.v32[j] = turn.v[j]
         square += step * step

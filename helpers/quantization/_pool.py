@@ -85,11 +85,14 @@ def _compacted(array: np.ndarray, keep: np.ndarray) -> np.ndarray:
 def exact_form(gains: Gains, form: Form, taken: np.ndarray) -> Exact:
     """What :func:`helpers.quantization._kernels.resolve` settles near-ties on."""
     samples = gains.samples
+    rows = {np.dtype(kind): np.empty((0, 0), kind) for kind in (np.float32, np.float64)}
+    rows[samples.rows.dtype] = samples.rows.view()
     # Read-only always: one compilation serves memory maps and arrays alike.
-    rows = samples.rows.view()
-    rows.flags.writeable = False
+    for array in rows.values():
+        array.flags.writeable = False
     return Exact(
-        rows=rows,
+        rows32=rows[np.dtype(np.float32)],
+        rows64=rows[np.dtype(np.float64)],
         row=samples.row,
         factor=samples.factor,
         shift=samples.shift,
@@ -109,4 +112,4 @@ def first_turn(form: Form) -> Turn:
     numbers = np.empty(4)
     numbers[BETA], numbers[QUADRATIC] = form.beta, form.quadratic
     numbers[LINEAR], numbers[LINEAR_STEP] = form.linear, form.linear_step
-    return Turn(np.zeros_like(form.ref), np.zeros(form.ref.size, np.float32), numbers)
+    return Turn(*np.zeros((2, form.ref.size)), np.zeros(form.ref.size, np.float32), numbers)

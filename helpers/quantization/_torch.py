@@ -98,8 +98,9 @@ class _Bin:
         self.width = self._sent(
             form.widths(self.samples, self.entries, linear) + turned * radii + 1e-34
         )
-        self.base, self.drift = self._sent(form.base[self.entries]), self._sent(
-            form.drift[self.entries]
+        self.base, self.drift = (
+            self._sent(form.base[self.entries]),
+            self._sent(form.drift[self.entries]),
         )
         self.ref = self._sent(form.ref)
 

@@ -41,7 +41,7 @@ class Parameters(SegmentationParameters):
     mae_depth: int = Field(4, ge=1, description="blocks of its encoder")
     mae_steps: int = Field(200, ge=1, description="optimisation steps of its pretraining")
     mae_batch: int = Field(64, ge=1, description="patches per step of its pretraining")
-    mae_threads: int = Field(2, ge=1, description="of its pretraining")
+    mae_threads: int = Field(1, ge=1, description="of its pretraining")
     methods: list[Method] = Field(
         ["random", "facility_location", "dq_paper_eq", "dq_official_code"],
         description="selections that models are trained on",
