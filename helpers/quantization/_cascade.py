@@ -93,17 +93,21 @@ class Cascade:
 
 
 def principal_directions(samples: Samples, count: int) -> np.ndarray:
-    """About the ``count`` leading principal directions about zero, float64 (min(count, d), d).
+    """About the leading principal directions about zero, float64 (p, d), p at most ``count``.
 
-    Subspace iteration on some rows: any orthonormal directions give the exact order, and these
-    the fast one.
+    Subspace iteration on some rows. The order is exact with any orthonormal directions, and fast
+    with these.
     """
-    entries, count = len(samples.row), min(count, samples.rows.shape[1])
+    entries, dimension = len(samples.row), samples.rows.shape[1]
+    # Directions are found at a cost that few samples would not pay back.
+    count = min(count, dimension, max(1, entries // 8))
     some = np.linspace(0, entries - 1, min(entries, SAMPLE_ROWS)).astype(np.int64)
     rows = samples.points(some).astype(np.float32)
     moments = (rows.T @ rows).astype(np.float64)
-    basis = np.linalg.qr(moments[:, :count])[0]
-    for _ in range(3):
-        basis = np.linalg.qr(moments @ basis)[0]
+    basis = moments[:, :count]
+    for _ in range(2):
+        basis = moments @ np.linalg.qr(basis)[0]
+    basis = np.linalg.qr(basis)[0]
+    # The largest first: the head is to hold most of what changes.
     turned = np.linalg.eigh(basis.T @ moments @ basis)[1][:, ::-1]
-    return np.ascontiguousarray(np.linalg.qr(basis @ turned)[0].T)
+    return np.ascontiguousarray((basis @ turned).T)

@@ -49,10 +49,12 @@ class Form:
     linear: float
     linear_step: float
 
-    def widths(self, samples: Samples, entries: np.ndarray, linear: float) -> np.ndarray:
-        """TIE m of some entries, once ``linear`` has grown to this."""
-        magnitude = self.quadratic * samples.squares[entries] + linear * samples.lengths[entries]
-        return TIE * magnitude
+    def widths(self, samples: Samples, linear: float, entries=slice(None)) -> np.ndarray:
+        """TIE m of all (or some) entries, once ``linear`` has grown to this."""
+        widths = (TIE * linear) * samples.lengths[entries]
+        if self.quadratic:
+            widths += (TIE * self.quadratic) * samples.squares[entries]
+        return widths
 
 
 class Gains:

@@ -15,7 +15,7 @@ from helpers.quantization._plain import Plain, best
 from helpers.quantization._samples import Samples
 
 # Numbers in the features up to which the plain engine is faster than loading compiled code.
-FEW = 200_000
+FEW = 32_000
 
 
 def order_of(points: np.ndarray, sizes: np.ndarray, gain: str, device: str) -> np.ndarray:
@@ -67,9 +67,8 @@ def fill_bins(gains: Gains, sizes: np.ndarray, engine) -> np.ndarray:
 def most_central(gains: Gains, taken: np.ndarray) -> int:
     """The entry left with the smallest total distance to all samples."""
     form, samples = gains.central(), gains.samples
-    left = np.flatnonzero(taken < samples.counts)
-    widths = form.widths(samples, left, form.linear)
-    return best(samples, left, form.base[left], widths, taken)
+    base = np.where(taken < samples.counts, form.base, -np.inf)
+    return best(samples, base, form.widths(samples, form.linear), taken)
 
 
 def as_samples(samples: Samples, picks: np.ndarray, taken: np.ndarray) -> np.ndarray:

@@ -21,23 +21,33 @@ class Plain:
         samples = self.gains.samples
         picks = np.empty(size, dtype=np.int64)
         v, linear = np.zeros_like(form.ref), form.linear
+        # Entries that are used up stay in the arrays, with a gain that never wins.
+        base = np.where(taken < samples.counts, form.base, -np.inf)
         for k in range(size):
             if k == 0 and first is not None:
                 entry = first
             else:
-                left = np.flatnonzero(taken < samples.counts)
-                gains = form.base + k * form.drift + self.points @ v
-                entry = best(samples, left, gains[left], form.widths(samples, left, linear), taken)
+                gains = base + k * form.drift
+                gains += self.points @ v
+                entry = best(samples, gains, form.widths(samples, linear), taken)
             picks[k] = entry
             taken[entry] += 1
+            if taken[entry] == samples.counts[entry]:
+                base[entry] = -np.inf
             v -= form.beta * (self.points[entry] - form.ref)
             linear += form.linear_step + form.beta * samples.lengths[entry]
         return picks
 
 
-def best(
-    samples: Samples, entries: np.ndarray, gains: np.ndarray, widths: np.ndarray, taken: np.ndarray
-) -> int:
-    """The entry that goes next: of those tied, the one with the lowest sample index left."""
-    tied = entries[gains + widths >= np.max(gains - widths)]
+def best(samples: Samples, gains: np.ndarray, widths: np.ndarray, taken: np.ndarray) -> int:
+    """The entry that goes next: of those tied, the one with the lowest sample index left.
+
+    Args:
+        gains: float64 (n,), minus infinity for entries without members left.
+        widths: float64 (n,), half the interval that each gain stands for.
+        taken: int64 (n,), members used up.
+    """
+    tied = np.flatnonzero(gains + widths >= (gains - widths).max())
+    if len(tied) == 1:
+        return int(tied[0])
     return int(tied[np.argmin(samples.members[samples.start[tied] + taken[tied]])])

@@ -28,17 +28,18 @@ class Left:
     """Owns arrays of one row per entry left and shrinks them as these get fewer.
 
     Attributes:
-        entries: int64 (m,), ascending.
+        entries: int64 (m,), the longest first.
         points: int16 (m, d); units: float32 (m,): z is about ``points * units``.
         extra: more arrays (m, any) that belong to the entries.
     """
 
     def __init__(self, gains: Gains):
         self.samples = gains.samples
-        self.entries = np.arange(len(self.samples.row))
+        # Those that a bound cannot rule out are long for the most part: they shall lie together.
+        self.entries = np.argsort(-self.samples.norms, kind="stable")
         self.points = np.empty((len(self.entries), self.samples.rows.shape[1]), dtype=np.int16)
         self.units = np.empty(len(self.entries), dtype=np.float32)
-        for part, points in self.samples.chunks():
+        for part, points in self.samples.chunks(self.entries):
             largest = np.maximum(points.max(axis=1), -points.min(axis=1))
             # At least a normal number of float32, though the points be zero.
             self.units[part] = np.maximum(largest / LARGEST, SMALLEST_UNIT)
@@ -74,7 +75,7 @@ class Left:
             blur=gamma(dimension + 8) * (radii + half_units) + half_units,
             base=form.base[entries],
             drift=form.drift[entries],
-            width=form.widths(samples, entries, linear) + 1e-34,
+            width=form.widths(samples, linear, entries) + 1e-34,
         )
 
 

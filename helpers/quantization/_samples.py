@@ -48,8 +48,9 @@ class Samples:
     def n_samples(self) -> int:
         return len(self.rows)
 
-    @property
+    @cached_property
     def counts(self) -> np.ndarray:
+        """Members of every entry, int64 (n,)."""
         return np.diff(self.start)
 
     def points(self, entries: np.ndarray) -> np.ndarray:

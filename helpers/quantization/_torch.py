@@ -96,7 +96,7 @@ class _Bin:
         # v on the device is off by the float32 rounding of the picks of one run.
         turned = RUN * form.beta * 4 * UNIT * longest
         self.width = self._sent(
-            form.widths(self.samples, self.entries, linear) + turned * radii + 1e-34
+            form.widths(self.samples, linear, self.entries) + turned * radii + 1e-34
         )
         self.base, self.drift = (
             self._sent(form.base[self.entries]),
@@ -158,6 +158,7 @@ class _Bin:
         lower, upper = self._ends(known, self._sent(self.v))
         entries = self.entries[(upper >= lower.max()).nonzero()[:, 0].cpu().numpy()]
         form, samples = self.form, self.samples
-        gains = form.base[entries] + self.done * form.drift[entries]
-        gains += samples.points(entries) @ self.v
-        return best(samples, entries, gains, form.widths(samples, entries, self.linear), self.taken)
+        gains = np.full(len(form.base), -np.inf)
+        gains[entries] = form.base[entries] + self.done * form.drift[entries]
+        gains[entries] += samples.points(entries) @ self.v
+        return best(samples, gains, form.widths(samples, self.linear), self.taken)

@@ -41,6 +41,7 @@ class Parameters(SegmentationParameters):
     mae_depth: int = Field(4, ge=1, description="blocks of its encoder")
     mae_steps: int = Field(200, ge=1, description="optimisation steps of its pretraining")
     mae_batch: int = Field(64, ge=1, description="patches per step of its pretraining")
+    mae_learning_rate: float = Field(8e-3, gt=0, description="its base rate, for a batch of 256")
     mae_threads: int = Field(1, ge=1, description="of its pretraining")
     methods: list[Method] = Field(
         ["random", "facility_location", "dq_paper_eq", "dq_official_code"],

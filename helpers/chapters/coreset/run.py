@@ -56,6 +56,7 @@ def mae_trial(parameters: Parameters) -> MaeTrial:
     plan = MaePlan(
         steps=parameters.mae_steps,
         batch_size=parameters.mae_batch,
+        learning_rate=parameters.mae_learning_rate,
         precision=precision_name(parameters),
     )
     device = resolve_device(parameters.device).type
