@@ -8,8 +8,11 @@ a middle M (some 100) and the rest R, and with the gain h_0 known at an anchor, 
     h(z) = h_0(z) + k drift + z_H.D_H + z_M.D_M + z_R.D_R,      D = v - v_0,
     h(z) <= h_0(z) + k drift + z_H.D_H + |z_M| |D_M| + |z_R| |D_R|        (Cauchy-Schwarz).
 
-A step evaluates this bound for all samples left, which reads H and five more numbers each (kept in
-tiles, one row per direction, so that the loop runs over samples). Samples whose bound reaches the
+A step evaluates this bound from H and five more numbers per sample. They lie in tiles, one row per
+direction, so that the loop runs over samples, and the samples are laid out by their gain at the
+start. A tile as a whole has h <= max h_0 + k max drift + max |z| |D|. Where that is below a gain
+already known, the tile is skipped: for ``paper_eq`` and ``graphcut``, whose gains differ mostly by
+their fixed part, all but a few. Samples whose bound reaches the
 best gain known get the middle part exactly, those that still reach it the full product, and those
 still within rounding of the best are settled in float64.
 

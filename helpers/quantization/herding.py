@@ -38,7 +38,11 @@ def herding(features: np.ndarray, count: int, rng: np.random.Generator | None = 
     mean = mean_of(points)
     squares = _centred_squares(points, mean)
     if np.linalg.norm(mean) > FAR * np.sqrt(squares.max()):
-        points, mean = points - mean, np.zeros_like(mean)
+        # Differences of neighbouring numbers are exact, their mean has digits to spare.
+        points = np.asarray(points, dtype=np.float64) - points[0]
+        points = points - points.mean(axis=0)
+        mean = np.zeros_like(mean)
+        squares = _centred_squares(points, mean)
     return _herd(points, mean, squares, count, TIE)
 
 

@@ -29,6 +29,8 @@ def k_center_order(features: np.ndarray, count: int) -> list[int]:
 
 def herding_order(features: np.ndarray, count: int) -> list[int]:
     points = np.asarray(features, np.float64)
+    # The definition does not depend on the origin; nearby, differences keep all their digits.
+    points = points - points[0]
     mean = points.mean(axis=0)
     reach = np.sqrt(((points - mean) ** 2).sum(axis=1).max())
     order: list[int] = []
