@@ -54,6 +54,19 @@ def test_models_that_found_nothing_settle_nothing():
     assert judge(find("DQ is better than random"), table).outcome == "not tested here"
 
 
+def test_noise_around_no_difference_is_similarity_and_its_width_is_kept():
+    claim = find("similar performance")
+    noise = [-0.05, 0.05, -0.04, 0.05]
+    rows = [row("random", 1, s, 0.5) for s in range(4)]
+    rows += [row(PRINTED, 1, s, 0.5 + v) for s, v in enumerate(noise)]
+    verdict = judge(claim, tidy(rows))
+    assert (verdict.outcome, verdict.decided) == ("holds", False)
+    assert verdict.value == pytest.approx(-abs(np.mean(noise)))
+    worse = [row("random", 1, s, 0.5) for s in range(4)]
+    worse += [row(PRINTED, 1, s, 0.45 + v / 50) for s, v in enumerate(noise)]
+    assert judge(claim, tidy(worse)).outcome == "does not hold"
+
+
 def test_published_numbers_settle_what_they_can():
     table = published("coreset")
     cyto = table[table["dataset_train"] == "Cyto"]
