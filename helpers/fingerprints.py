@@ -5,6 +5,7 @@ import hashlib
 import importlib.metadata
 import json
 import sys
+import threading
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Any
 from helpers.paths import PROJECT
 
 PACKAGE = "helpers"
+# Python 3.11 miscounts its recursion depth where two threads build syntax trees at once.
+_PARSING = threading.Lock()
 
 
 def of_json(value: Any) -> str:
@@ -67,13 +70,18 @@ def imports_of_source(source: str) -> set[str]:
     ``from a import b`` counts as both ``a`` and ``a.b``, because b may be a module.
     """
     names: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(_parse(source)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names.add(node.module)
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
+
+
+def _parse(source: str) -> ast.Module:
+    with _PARSING:
+        return ast.parse(source)
 
 
 def package_versions(import_names: Iterable[str]) -> dict[str, str]:
@@ -108,7 +116,7 @@ def _imports(name: str) -> set[str]:
 def _source(name: str) -> str:
     """The module's code without docstrings, comments and layout, and its script and style sheet."""
     path = _path(name)
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = _parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             body = node.body

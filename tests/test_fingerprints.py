@@ -61,3 +61,11 @@ def test_json_order_and_file_content(tmp_path):
     known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert fingerprints.of_file(tmp_path / "f") == known
     assert (PROJECT / "pyproject.toml").is_file()
+
+
+def test_threads_may_ask_at_once():
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(fingerprints.of_code, [["helpers.data.datasets"]] * 8))
+    assert len(set(found)) == 1
