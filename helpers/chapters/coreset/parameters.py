@@ -23,8 +23,8 @@ class Parameters(SegmentationParameters):
 
     dataset: str = Field("synthetic-multi", description="name in the manifest, or folder:PATH")
     n_images: int = Field(72, ge=0, description="images generated, or drawn at most (0: all)")
-    seeds: list[Seed] = Field([0, 1, 2], description="one draw and one model each")
-    steps: int = Field(60, ge=1, description="optimisation steps of every model")
+    seeds: list[Seed] = Field([0, 1], description="one draw and one model each")
+    steps: int = Field(50, ge=1, description="optimisation steps of every model")
     crop: int = Field(64, ge=16, description="side of the training crops, a multiple of 8")
     features: str = Field(
         "mae",
@@ -39,7 +39,7 @@ class Parameters(SegmentationParameters):
     mae_patch: int = Field(8, ge=2, description="side of its tokens in pixels")
     mae_width: int = Field(128, ge=32, multiple_of=32, description="of its encoder")
     mae_depth: int = Field(4, ge=1, description="blocks of its encoder")
-    mae_steps: int = Field(200, ge=1, description="optimisation steps of its pretraining")
+    mae_steps: int = Field(100, ge=1, description="optimisation steps of its pretraining")
     mae_batch: int = Field(64, ge=1, description="patches per step of its pretraining")
     mae_learning_rate: float = Field(8e-3, gt=0, description="its base rate, for a batch of 256")
     mae_threads: int = Field(1, ge=1, description="of its pretraining")
