@@ -57,6 +57,24 @@ def check_rate(rate: float) -> float:
     return rate
 
 
+def check_scores(scores: np.ndarray, count: int) -> np.ndarray:
+    """``scores`` as float64 (count,).
+
+    Raises:
+        ParameterError: another shape, negative, NaN or infinite.
+    """
+    weights = np.asarray(scores, dtype=np.float64)
+    if weights.shape != (count,):
+        raise ParameterError(f"scores of shape {weights.shape}: expected ({count},)")
+    good = np.isfinite(weights) & (weights >= 0)
+    if not good.all():
+        row = int(np.argmin(good))
+        raise ParameterError(
+            f"scores: number {row} is {weights[row]}; expected finite numbers, 0 or above"
+        )
+    return weights
+
+
 def check_name(parameter: str, name: str, known: tuple[str, ...]) -> str:
     """``name`` itself.
 

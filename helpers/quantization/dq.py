@@ -26,11 +26,14 @@ import numpy as np
 
 from helpers.errors import ParameterError
 from helpers.quantization._order import order_of
-from helpers.quantization.checks import check_features, check_name, check_rate
+from helpers.quantization.checks import check_features, check_name, check_rate, check_scores
 
 Gain = Literal["paper_eq", "official_code", "graphcut"]
 Sampling = Literal["uniform", "prefix"]
 Rounding = Literal["exact", "published"]
+
+# Share of a draw that follows scores from outside.
+TRUST = 0.5
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def sample_bins(
     sampling: Sampling = "uniform",
     rounding: Rounding = "exact",
     scores: np.ndarray | None = None,
-    trust: float = 0.5,
+    trust: float = TRUST,
 ) -> np.ndarray:
     """Coreset: a share of every bin (arXiv 2511.04803, Eq. 2).
 
@@ -118,7 +121,9 @@ def sample_bins(
     """
     check_rate(rate)
     check_name("sampling", sampling, get_args(Sampling))
-    weights = None if scores is None else _checked_scores(scores, trust, sampling, len(bins.order))
+    weights = None
+    if scores is not None:
+        weights = _checked_scores(scores, trust, sampling, len(bins.order))
     counts = _counts(bins.sizes, rate, rounding)
     chosen = []
     for members, count in zip(bins.split(), counts, strict=True):
@@ -127,31 +132,27 @@ def sample_bins(
         elif weights is None:
             chosen.append(rng.choice(members, count, replace=False))
         else:
-            chosen.append(_draw(members, count, weights[members], trust, rng))
+            chosen.append(draw(members, count, weights[members], trust, rng))
     return np.sort(np.concatenate(chosen))
 
 
 def _checked_scores(scores: np.ndarray, trust: float, sampling: str, count: int) -> np.ndarray:
-    weights = np.asarray(scores, dtype=np.float64)
     if sampling != "uniform":
         raise ParameterError(f"scores with sampling={sampling!r}: expected sampling='uniform'")
     if not 0 <= trust <= 1:
         raise ParameterError(f"trust={trust}: expected a share from 0 to 1")
-    if weights.shape != (count,):
-        raise ParameterError(f"scores of shape {weights.shape}: expected ({count},)")
-    good = np.isfinite(weights) & (weights >= 0)
-    if not good.all():
-        row = int(np.argmin(good))
-        raise ParameterError(
-            f"scores: number {row} is {weights[row]}; expected finite numbers, 0 or above"
-        )
-    return weights
+    return check_scores(scores, count)
 
 
-def _draw(
+def draw(
     members: np.ndarray, count: int, scores: np.ndarray, trust: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """``count`` members, drawn one by one without replacement (Efraimidis & Spirakis 2006)."""
+    """``count`` members in the order of drawing, one by one, without replacement.
+
+    Every draw takes a member with a probability proportional to
+    (1 - trust) / n + trust * (its share of the scores); without any score above 0 all are alike.
+    The algorithm is that of Efraimidis & Spirakis (2006).
+    """
     even = 1 / len(members)
     largest = scores.max()
     share = scores / largest if largest > 0 else np.ones(len(members))

@@ -9,8 +9,23 @@ from collections.abc import Callable
 import numpy as np
 
 from helpers.errors import ParameterError
-from helpers.quantization.checks import check_count, check_features, check_name, check_rate
-from helpers.quantization.dq import Bins, Gain, Rounding, Sampling, quantize, sample_bins
+from helpers.quantization.checks import (
+    check_count,
+    check_features,
+    check_name,
+    check_rate,
+    check_scores,
+)
+from helpers.quantization.dq import (
+    TRUST,
+    Bins,
+    Gain,
+    Rounding,
+    Sampling,
+    draw,
+    quantize,
+    sample_bins,
+)
 from helpers.quantization.facility_location import facility_location
 from helpers.quantization.herding import herding
 from helpers.quantization.k_center import k_center
@@ -35,9 +50,6 @@ DQ_VARIANTS: dict[str, tuple[Gain, Sampling]] = {
 METHODS = (*BASELINES, *DQ_VARIANTS)
 DETERMINISTIC = ("k_center", "herding", "facility_location", "dq_official_code")
 WITH_SCORES = tuple(name for name, (_, how) in DQ_VARIANTS.items() if how == "uniform")
-
-# Share of the draw that follows scores from outside; the same default as sample_bins.
-TRUST = 0.5
 
 
 def rank(
@@ -78,10 +90,10 @@ def rank(
         return BASELINES[method](points, count, rng)
     gain, sampling = DQ_VARIANTS[method]
     bins = quantize(points, min(n_bins, len(points)), gain)
-    weights = _weights(scores, len(points))
     parts = bins.split()
     if sampling == "uniform":
-        parts = [_shuffled(part, weights[part], rng) for part in parts]
+        weights = np.zeros(len(points)) if scores is None else check_scores(scores, len(points))
+        parts = [draw(part, len(part), weights[part], TRUST, rng) for part in parts]
     return _round_robin(parts)[:count]
 
 
@@ -140,30 +152,6 @@ def _size(n_samples: int, rate: float, n_bins: int, rounding: Rounding) -> int:
     sizes[: n_samples % n_bins] += 1
     bins = Bins(np.arange(n_samples), sizes)
     return len(sample_bins(bins, rate, np.random.default_rng(0), "prefix", rounding))
-
-
-def _weights(scores: np.ndarray | None, n_samples: int) -> np.ndarray:
-    if scores is None:
-        return np.zeros(n_samples)
-    weights = np.asarray(scores, dtype=np.float64)
-    if weights.shape != (n_samples,):
-        raise ParameterError(f"scores of shape {weights.shape}: expected ({n_samples},)")
-    bad = ~(np.isfinite(weights) & (weights >= 0))
-    if bad.any():
-        row = int(np.argmax(bad))
-        raise ParameterError(
-            f"scores: number {row} is {weights[row]}; expected finite numbers, 0 or above"
-        )
-    return weights
-
-
-def _shuffled(members: np.ndarray, weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Random order of a bin; sample i comes first with probability (1-T)/n + T * share of i."""
-    total = weights.sum()
-    share = weights / total if total > 0 else np.full(len(members), 1 / len(members))
-    chance = (1 - TRUST) / len(members) + TRUST * share
-    # Efraimidis & Spirakis (2006): sorting exponential times is drawing without replacement.
-    return members[np.argsort(rng.exponential(size=len(members)) / chance, kind="stable")]
 
 
 def _round_robin(parts: list[np.ndarray]) -> np.ndarray:
