@@ -1,12 +1,17 @@
 """Time selection against brute force, closed forms and public libraries on the same features.
 
     python -m benchmarks.bench_selection [--quick] [--sizes N ...] [--repeats N] [--real FILE.npy]
-        [--methods NAME ...] [--limit SECONDS] [--threads N] [--record]
+        [--methods NAME ...] [--limit SECONDS] [--threads N ...] [--record]
 
 Contestants run one after the other, each time in a process of its own, round after round; the
 table shows medians. Peak memory is what the process needs beyond interpreter, libraries and
 features. The public libraries run in the environment ``.venv-bench`` (``make setup-bench``); what
 is not installed, does not fit into memory or runs past the limit is said so in the row.
+
+To keep it within an hour: isotropic features only between 5,000 and 20,000 samples, where they are
+the worst case to look at; more than one number of threads, isotropic and real features for dataset
+quantization alone, and without the public libraries; above 20,000 samples the largest number of
+threads alone.
 """
 
 import argparse
@@ -29,6 +34,10 @@ from benchmarks.selection_contestants import PAIRS_BLOCK
 from helpers.paths import PROJECT
 
 SIZES = (1_500, 10_063, 128_458)
+# Above so many samples every process takes minutes: one number of threads, once.
+LARGE = 20_000
+# Numbers of samples at which features without structure are looked at.
+ISOTROPIC = range(5_000, LARGE + 1)
 DIMENSIONS = 768
 LIBRARIES = PROJECT / ".venv-bench" / "bin" / "python"
 VERSIONS = "import importlib.metadata as m; print(*(m.version(n) for n in {names}), sep='\\n')"
@@ -66,6 +75,7 @@ class Case:
     d: int
     method: str
     count: int
+    threads: int
 
 
 @dataclass
@@ -80,9 +90,9 @@ class Measured:
 
 CLOSED = "closed form, one product per pick"
 PEERS: dict[str, tuple[Peer, ...]] = {
-    "dq_paper_eq": (Peer("dq_paper_eq_closed", CLOSED, largest=20_000, why="hours"),),
+    "dq_paper_eq": (Peer("dq_paper_eq_closed", CLOSED, largest=LARGE, why="hours"),),
     "dq_official_code": (
-        Peer("dq_official_code_closed", CLOSED, largest=20_000, why="hours"),
+        Peer("dq_official_code_closed", CLOSED, largest=LARGE, why="hours"),
         Peer(
             "dq_official_code_released",
             "as the released script, O(N^3)",
@@ -92,14 +102,14 @@ PEERS: dict[str, tuple[Peer, ...]] = {
         ),
     ),
     "dq_graphcut": (
-        Peer("dq_graphcut_closed", CLOSED, largest=20_000, why="hours"),
+        Peer("dq_graphcut_closed", CLOSED, largest=LARGE, why="hours"),
         Peer("apricot_graph_cut", "apricot-select, first tenth only", True, 12),
         Peer("submodlib_graph_cut", "submodlib-py, first tenth only", True, 16),
     ),
     "k_center": (Peer("k_center_plain", "one pass per pick"),),
     "herding": (Peer("herding_plain", "one product per pick"),),
     "stratified": (
-        Peer("k_means_per_pick", "k-means with a cell per pick", largest=20_000, why="hours"),
+        Peer("k_means_per_pick", "k-means with a cell per pick", largest=LARGE, why="hours"),
     ),
     "facility_location": (
         Peer(
@@ -128,6 +138,7 @@ BENCHMARK = Benchmark(
         "features": "features",
         "n": "N",
         "d": "d",
+        "threads": "threads",
         "method": "method",
         "picks": "picks",
         "ours_s": "ours, s",
@@ -178,7 +189,7 @@ def feature_sets(options: argparse.Namespace, folder: Path) -> Iterator[tuple[st
     path = folder / "features.npy"
     for n in options.sizes:
         for kind, make in (("structured", structured), ("isotropic", isotropic)):
-            if kind in options.features:
+            if kind in options.features and (kind != "isotropic" or n in ISOTROPIC):
                 progress(f"{kind}, N = {n:,}")
                 np.save(path, make(n, np.random.default_rng(0)))
                 yield kind, path
@@ -198,7 +209,8 @@ def feature_sets(options: argparse.Namespace, folder: Path) -> Iterator[tuple[st
 
 def rows_of(case: Case, options: argparse.Namespace) -> Iterator[dict]:
     """One row per peer, the contestants in turn."""
-    peers = PEERS[case.method]
+    once = case.kind == "structured" and (case.threads == 1 or case.n > LARGE)
+    peers = [peer for peer in PEERS[case.method] if once or not peer.library]
     ours = Measured()
     measured = {peer: Measured(note=_obstacle(peer, case)) for peer in peers}
     floor = Measured()
@@ -235,7 +247,7 @@ def _measure(
     order = case.path.with_name("order.npy")
     command = [LIBRARIES if library else sys.executable, "-m", "benchmarks.selection_contestants"]
     command += [contestant, case.path, str(case.count), order]
-    threads = {f"{name}_NUM_THREADS": str(options.threads) for name in THREADED}
+    threads = {f"{name}_NUM_THREADS": str(case.threads) for name in THREADED}
     try:
         done = subprocess.run(
             [str(part) for part in command],
@@ -269,6 +281,7 @@ def _row(case: Case, peer: Peer, ours: Measured, found: Measured, floor: Measure
         "features": case.kind,
         "n": case.n,
         "d": case.d,
+        "threads": case.threads,
         "method": case.method,
         "picks": len(ours.order) if ours.order is not None else case.count,
         "peer": peer.label,
@@ -308,18 +321,19 @@ def agreement(ours: np.ndarray, theirs: np.ndarray) -> str:
 
 def picks(method: str, n: int) -> int:
     """A tenth; of very many samples a hundredth, as a lab would ask for."""
-    return n // 10 if n <= 20_000 or method.startswith("dq_") else n // 100
+    return n // 10 if n <= LARGE or method.startswith("dq_") else n // 100
 
 
 def left_out(case: Case) -> dict | None:
     """Row of a method that is not run at this size; ``None`` if it is run."""
-    if case.method != "facility_location" or case.n <= 20_000:
+    if case.method != "facility_location" or case.n <= LARGE:
         return None
     note = "not run: at least three scans over all pairs, each about the time of the floor"
     return {
         "features": case.kind,
         "n": case.n,
         "d": case.d,
+        "threads": case.threads,
         "method": case.method,
         "picks": case.count,
         "note": note,
@@ -330,12 +344,21 @@ def run(options: argparse.Namespace) -> list[dict]:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for kind, path in feature_sets(options, Path(folder)):
-            n, d = np.load(path, mmap_mode="r").shape
-            for method in options.methods:
-                case = Case(kind, path, n, d, method, picks(method, n))
+            for case in cases(kind, path, options):
                 skipped = left_out(case)
                 rows += [skipped] if skipped else rows_of(case, options)
     return rows
+
+
+def cases(kind: str, path: Path, options: argparse.Namespace) -> Iterator[Case]:
+    """What is run on one set of features (see the module)."""
+    n, d = np.load(path, mmap_mode="r").shape
+    numbers = [max(options.threads)] if n > LARGE else sorted(options.threads)
+    for threads in numbers:
+        for method in options.methods:
+            quantization = method.startswith("dq_")
+            if quantization or (kind == "structured" and threads == numbers[0]):
+                yield Case(kind, path, n, d, method, picks(method, n), threads)
 
 
 def library_versions() -> dict[str, str]:
@@ -364,8 +387,10 @@ def parse() -> argparse.Namespace:
         help="generated features",
     )
     parser.add_argument("--real", type=Path, help="file of embeddings, (N, d), .npy")
-    parser.add_argument("--limit", type=int, default=900, help="seconds a process may take")
-    parser.add_argument("--threads", type=int, default=cores, help="of each contestant")
+    parser.add_argument("--limit", type=int, default=300, help="seconds a process may take")
+    parser.add_argument(
+        "--threads", type=int, nargs="+", default=sorted({1, cores}), help="of each contestant"
+    )
     add_options(parser)
     options = parser.parse_args()
     if options.quick:
@@ -376,7 +401,7 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     options = parse()
     rows = run(options)
-    finish(BENCHMARK, rows, options.record, options.threads, library_versions())
+    finish(BENCHMARK, rows, options.record, max(options.threads), library_versions())
 
 
 if __name__ == "__main__":
