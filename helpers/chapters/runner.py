@@ -27,7 +27,7 @@ from helpers.paths import PROJECT, runs_dir
 
 LOCK = PROJECT / "requirements.lock"
 # Parameters of chapters that name a data set.
-DATA_PARAMETERS = ("dataset", "contrast")
+DATA_PARAMETERS = ("dataset", "contrast", "target", "third")
 NOTEBOOK, RECORD, RESULTS = "executed.ipynb", "record.json", "results.csv"
 
 
@@ -122,10 +122,11 @@ def imported_by(path: Path) -> list[str]:
 
 def _data_fingerprint(parameters: dict[str, Any]) -> list[str]:
     """Fingerprints of the data a run reads; generated data are covered by parameters and code."""
-    from helpers.data.datasets import open_dataset
+    from helpers.data.datasets import open_dataset, split_name
     from helpers.data.fetch import fingerprint_of
 
-    names = [parameters[key] for key in DATA_PARAMETERS if parameters.get(key)]
+    given = [parameters[key] for key in DATA_PARAMETERS if parameters.get(key)]
+    names = [part for name in given for part in split_name(name)]
     real = [name for name in names if not name.startswith("synthetic-")]
     return [open_dataset(n).fingerprint if ":" in n else fingerprint_of(n) for n in real]
 

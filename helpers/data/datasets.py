@@ -94,7 +94,8 @@ def open_dataset(
     Args:
         name: a data set of the manifest that has a reader; ``"folder:PATH"`` for any folder of
             images and label images (see :class:`helpers.data.readers.folder.FolderReader`);
-            ``"images:PATH"`` for the same where images may lack labels (they count as all 0).
+            ``"images:PATH"`` for the same where images may lack labels (they count as all 0);
+            several real data sets as one, ``"one+another"``.
         accept_licences: names of the entries whose licence the user has read and accepted.
         progress: show bars for what takes long.
         synthetic: number, seed and size of the images of a ``synthetic-`` data set; its defaults
@@ -105,6 +106,9 @@ def open_dataset(
             that the reader expects.
         ParameterError: ``synthetic`` for a data set that is not generated, or images too small.
     """
+    parts = split_name(name)
+    if len(parts) > 1:
+        return _joined(name, [_located(part, accept_licences, progress) for part in parts])
     kind, _, path = name.partition(":")
     is_synthetic = not path and load_manifest().entry(name).kind == "synthetic"
     if synthetic is not None and not is_synthetic:
@@ -114,6 +118,43 @@ def open_dataset(
     if path:
         return _own_folder(name, kind, Path(path).expanduser().resolve())
     return _located(name, accept_licences, progress)
+
+
+def split_name(name: str) -> list[str]:
+    """The data sets that a name puts together; a path may hold a plus and stays whole."""
+    return [name] if ":" in name else name.split("+")
+
+
+class _JoinedReader(Reader):
+    """Reads items of several data sets, told apart by the beginning of their ids."""
+
+    def __init__(self, datasets: list[Dataset]) -> None:
+        self._readers = {dataset.name: dataset.reader for dataset in datasets}
+
+    def items(self, root: Path) -> list[Item]:
+        raise NotImplementedError("items of several data sets have no common folder")
+
+    def load(self, item: Item) -> Reading:
+        return self._readers[item.id.partition("/")[0]].load(item)
+
+
+def _joined(name: str, datasets: list[Dataset]) -> Dataset:
+    """Several data sets as one; ids and groups begin with the name of the data set."""
+    return Dataset(
+        name=name,
+        items=tuple(
+            replace(item, id=f"{one.name}/{item.id}", group=f"{one.name}/{item.group}")
+            for one in datasets
+            for item in one.items
+        ),
+        source=", ".join(dict.fromkeys(one.source for one in datasets)),
+        complete=all(one.complete for one in datasets),
+        coverage="; ".join(f"{one.name}: {one.coverage}" for one in datasets),
+        fingerprint=hashlib.sha256(
+            "".join(one.fingerprint for one in datasets).encode()
+        ).hexdigest(),
+        reader=_JoinedReader(datasets),
+    )
 
 
 def _located(name: str, accept_licences: frozenset[str], progress: bool) -> Dataset:

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from helpers.data.sample import Sample
+from helpers.features.descriptor import describe_all
+from helpers.files import replacing
 from helpers.training.targets import PatchStore, open_store
 
 SUMMARY, TEST, PATCHES = "prepared.json", "test.npz", "patches"
@@ -33,6 +35,15 @@ class Prepared:
     def patches(self) -> PatchStore:
         """The training patches, memory-mapped."""
         return open_store(self.folder / PATCHES)
+
+    def descriptors(self) -> np.ndarray:
+        """Descriptors of all training patches, float32 (n, d), computed once."""
+        path = self.folder / "descriptors.npy"
+        if not path.is_file():
+            features = describe_all(self.patches().images)
+            with replacing(path) as temporary, temporary.open("wb") as stream:
+                np.save(stream, features)
+        return np.load(path)
 
     def test_samples(self) -> list[Sample]:
         """The held-out images, whole, grey and scaled."""

@@ -13,8 +13,6 @@ import numpy as np
 
 from helpers.experiments.prepared import Prepared
 from helpers.experiments.subset import Recipe, train_on_subset
-from helpers.features.descriptor import describe_all
-from helpers.files import replacing
 from helpers.quantization import select
 from helpers.training.loop import steps_for_epochs
 
@@ -81,18 +79,8 @@ def choose_patches(trial: RedundancyTrial, prepared: Prepared) -> np.ndarray:
     rng = np.random.default_rng([trial.seed, 3])
     if trial.selection == "all":
         return np.arange(len(store))
-    features = patch_descriptors(prepared)
+    features = prepared.descriptors()
     return select(features, trial.rate, rng, trial.selection, min(trial.n_bins, len(store)))
-
-
-def patch_descriptors(prepared: Prepared) -> np.ndarray:
-    """Descriptors of all training patches, float32 (n, d), computed once per prepared data set."""
-    path = prepared.folder / "descriptors.npy"
-    if not path.is_file():
-        features = describe_all(prepared.patches().images)
-        with replacing(path) as temporary, temporary.open("wb") as stream:
-            np.save(stream, features)
-    return np.load(path)
 
 
 def steps_of(trial: RedundancyTrial, n_chosen: int, n_all: int) -> int:

@@ -17,6 +17,8 @@ from helpers.metrics import evaluate
 from helpers.models.cpnet import build_cpnet, save_weights
 from helpers.models.device import resolve_device
 from helpers.models.predict import predict_masks
+from helpers.replay import Mixer, appended
+from helpers.training.feed import Feed
 from helpers.training.loop import TrainingPlan, train
 
 EXAMPLES = 4
@@ -76,8 +78,10 @@ def train_on_subset(
     store, plan = prepared.patches(), recipe.plan
     network = build_cpnet(recipe.width, recipe.seed).to(resolve_device(recipe.device))
     checkpoint = folder / "checkpoint.pt"
-    with _progress(name, plan.steps) as show:
-        log = train(network, store, chosen, plan, recipe.seed, checkpoint, show)
+    with progress(name, plan.steps) as show:
+        order = Mixer(appended([chosen]), plan.batch_size, recipe.seed)
+        feed = Feed([store], order)
+        log = train(network, feed, plan, recipe.seed, checkpoint=checkpoint, on_step=show)
     images = measure(network, prepared, getattr(torch, plan.precision), folder / "examples.npz")
     save_weights(network, folder / "weights.pt")
     checkpoint.unlink(missing_ok=True)
@@ -93,7 +97,7 @@ def train_on_subset(
 
 
 @contextmanager
-def _progress(name: str, steps: int) -> Iterator[Callable[[int, float], None]]:
+def progress(name: str, steps: int) -> Iterator[Callable[[int, float], None]]:
     """A bar with loss and time left, for trainings that take longer than a few seconds."""
     from tqdm import tqdm
 

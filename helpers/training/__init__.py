@@ -7,7 +7,7 @@ What cellpose 3.1 does on the way that would falsify an experiment, and how it i
   scaled before, by :mod:`helpers.data.preprocess`, and ``train_seg`` is not called.
 - ``min_train_masks=5`` silently drops patches with few objects, so that a coreset is no longer the
   one that was chosen: :mod:`.loop` drops none, and tests count the patches.
-- ``nimg_per_epoch`` other than the number of images samples with replacement: ``batch_order`` shows
+- ``nimg_per_epoch`` other than the number of images samples with replacement: a mixer shows
   every patch equally often.
 - Every epoch reseeds numpy with its own number, so that "runs" differ by their weights alone: here
   one seed sets weights, order and augmentation, and another seed changes all three.

@@ -3,13 +3,15 @@
 Recipe of arXiv 2511.04803 (learning rate 0.1, weight decay 1e-4), read as Cellpose's retraining
 defaults with SGD, momentum 0.9: batch 8, loss = MSE of 5 x flow / 2 + binary cross-entropy. Named
 deviations from ``cellpose.train.train_seg`` 3.1: steps instead of epochs; warm-up starts at its
-first fraction, not at a learning rate of zero; no patch is dropped for having few instances; every
-sample is drawn equally often; images are scaled once per source image.
+first fraction, not at a learning rate of zero; no patch is dropped for having few instances; the
+order of patches is that of a :class:`~helpers.training.feed.Feed`, every patch of a pool equally
+often; images are scaled once per source image.
 """
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +20,11 @@ import torch.nn.functional as F
 
 from helpers.errors import DataError, ParameterError
 from helpers.files import read_torch, write_torch
+from helpers.models.l2sp import decay_groups
 from helpers.training.augment import apply_affine, draw_affine
-from helpers.training.targets import PatchStore
+from helpers.training.feed import Feed
+from helpers.training.guidance import UNGUIDED, Guidance
+from helpers.training.watch import Check, Watch
 
 FLOW_FACTOR = 5.0
 
@@ -38,6 +43,8 @@ class TrainingPlan:
             does in the last 100 of 500 epochs).
         scale_range: width of the random scale interval around 1.
         precision: ``"bfloat16"`` or ``"float32"`` for the network's arithmetic.
+        compiled: compile the network first (``torch.compile``): pays on a GPU for long trainings;
+            on a CPU it takes a minute and gains nothing.
         checkpoint_every: steps between checkpoints; 0 writes none.
     """
 
@@ -51,6 +58,7 @@ class TrainingPlan:
     decay_share: float = 0.2
     scale_range: float = 1.0
     precision: str = "float32"
+    compiled: bool = False
     checkpoint_every: int = 100
 
     def __post_init__(self) -> None:
@@ -62,12 +70,29 @@ class TrainingPlan:
             raise ParameterError(f"crop={self.crop}: expected a multiple of 8")
 
 
+PHASES = ("data", "forward", "backward", "evaluation")
+
+
 @dataclass
 class TrainingLog:
-    """What a training leaves besides the weights: loss per step and seconds spent."""
+    """What a training leaves besides the weights.
+
+    Attributes:
+        losses: of every step, without the terms of a guidance.
+        checks: what a watch saw: ``"step"`` and its scores.
+        phases: seconds spent on batches and augmentation, forward, backward and update, and looks.
+            On a GPU the processor only hands out work in the first three, so that only their sum
+            means something.
+    """
 
     losses: list[float] = field(default_factory=list)
-    seconds: float = 0.0
+    checks: list[Check] = field(default_factory=list)
+    phases: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
+
+    @property
+    def seconds(self) -> float:
+        """Spent on training, looks left out."""
+        return sum(self.phases.values()) - self.phases["evaluation"]
 
 
 def learning_rate_at(step: int, plan: TrainingPlan) -> float:
@@ -87,18 +112,6 @@ def steps_for_epochs(epochs: float, n_patches: int, batch_size: int) -> int:
     return max(1, round(epochs * n_patches / batch_size))
 
 
-def batch_order(n: int, plan: TrainingPlan, seed: int) -> np.ndarray:
-    """Which of n patches each step sees: int64 (steps, batch_size).
-
-    Whole permutations one after the other, so that every patch is seen equally often; fixed in
-    advance, so that a resumed training sees what an uninterrupted one would.
-    """
-    rng = np.random.default_rng([seed, 1])
-    needed = plan.steps * plan.batch_size
-    passes = [rng.permutation(n) for _ in range(-(-needed // n))]
-    return np.concatenate(passes)[:needed].reshape(plan.steps, plan.batch_size)
-
-
 def segmentation_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Cellpose's loss: MSE(flow, 5 target flow) / 2 + BCE(logit, foreground).
 
@@ -113,109 +126,156 @@ def segmentation_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tenso
 
 def train(
     network: torch.nn.Module,
-    store: PatchStore,
-    indices: np.ndarray,
+    feed: Feed,
     plan: TrainingPlan,
     seed: int,
+    guidance: Guidance = UNGUIDED,
+    watch: Watch | None = None,
     checkpoint: Path | None = None,
     on_step: Callable[[int, float], None] | None = None,
 ) -> TrainingLog:
-    """Train in place on the patches ``indices`` of the store.
+    """Train in place on what the feed gives.
 
     On the CPU two runs with equal arguments and an equal number of threads give identical numbers,
-    with or without an interruption in between.
+    with or without an interruption in between. A warm start is a network with weights in it; the
+    learning rate warms up anew.
 
     Args:
         network: CPnet on its device; its weights are the start (random, or a checkpoint's).
-        indices: patches to train on; repeated as often as the steps need.
-        seed: of patch order and augmentation.
+        feed: batches, whose order is continued where a checkpoint left it.
+        seed: of the augmentation.
+        guidance: terms that hold the network near its start.
+        watch: looks at the network during training.
         checkpoint: file to resume from and to write every ``plan.checkpoint_every`` steps; removed
             by the caller when it has kept the result.
-        on_step: called with (steps done, loss) after every step.
+        on_step: called with (steps done, loss) after every step (on a GPU every few).
+
+    Raises:
+        ParameterError: the loss is no longer finite.
+        DataError: the checkpoint is not one of this training.
     """
-    if len(indices) == 0:
-        raise ParameterError("indices: no patch to train on")
-    device = next(network.parameters()).device
-    network.to(memory_format=torch.channels_last).train()
-    optimiser = torch.optim.SGD(
-        [p for p in network.parameters() if p.requires_grad],
-        lr=plan.learning_rate,
-        momentum=plan.momentum,
-        weight_decay=plan.weight_decay,
-    )
-    log = TrainingLog()
-    _resume(network, optimiser, log, checkpoint)
-    order = batch_order(len(indices), plan, seed)
-    for step in range(len(log.losses), plan.steps):
-        begin = time.perf_counter()
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate_at(step, plan)
-        stack = torch.from_numpy(np.asarray(store.arrays[indices[order[step]]], np.float32))
-        loss = _step(network, optimiser, stack.to(device), plan, seed, step)
-        log.losses.append(loss)
-        log.seconds += time.perf_counter() - begin
-        if on_step:
-            on_step(step + 1, loss)
-        if checkpoint and plan.checkpoint_every and (step + 1) % plan.checkpoint_every == 0:
-            _save(network, optimiser, log, checkpoint)
-    return log
+    return _Training(network, feed, plan, seed, guidance, watch, checkpoint, on_step).run()
 
 
-def _step(
-    network: torch.nn.Module,
-    optimiser: torch.optim.Optimizer,
-    stack: torch.Tensor,
-    plan: TrainingPlan,
-    seed: int,
-    step: int,
-) -> float:
-    """One optimisation step; its augmentation depends on (seed, step) alone. Returns the loss."""
-    drawn = np.random.SeedSequence([seed, 2, step]).generate_state(1, np.uint64)[0]
-    generator = torch.Generator().manual_seed(int(drawn >> 1))
-    affine = draw_affine(len(stack), stack.shape[-1], plan.crop, plan.scale_range, generator)
-    batch = apply_affine(stack, affine.to(stack.device), plan.crop)
-    images = batch[:, :1].contiguous(memory_format=torch.channels_last)
-    precision = getattr(torch, plan.precision)
-    with torch.autocast(stack.device.type, dtype=precision, enabled=precision != torch.float32):
-        output = network(images)[0]
-    loss = segmentation_loss(output.float(), batch[:, 1:])
-    if not torch.isfinite(loss):
-        raise ParameterError(
-            f"training diverged at step {step}: loss is {loss.item()}. "
-            f"Lower learning_rate (now {plan.learning_rate}) or raise warmup_share."
+class _Training:
+    """One run of :func:`train`: what its steps share."""
+
+    def __init__(self, network, feed, plan, seed, guidance, watch, checkpoint, on_step) -> None:
+        self.network, self.feed, self.plan, self.seed = network, feed, plan, seed
+        self.guidance, self.watch = guidance, watch
+        self.checkpoint, self.on_step = checkpoint, on_step
+        self.device = next(network.parameters()).device
+        network.to(memory_format=torch.channels_last)
+        self.forward = torch.compile(network) if plan.compiled else network
+        self.optimiser = torch.optim.SGD(
+            decay_groups(network, plan.weight_decay, guidance.anchor),
+            lr=plan.learning_rate,
+            momentum=plan.momentum,
         )
-    optimiser.zero_grad()
-    loss.backward()
-    optimiser.step()
-    return loss.item()
+        self.log = TrainingLog()
+        # Reading a loss makes the processor wait for the GPU.
+        self.read_every = 1 if self.device.type == "cpu" else 10
+        self.unread: list[torch.Tensor] = []
 
+    def run(self) -> TrainingLog:
+        """All steps that are still to be done."""
+        self._resume()
+        self._look(len(self.log.losses))
+        for step in range(len(self.log.losses), self.plan.steps):
+            self.unread.append(self._step(step))
+            done = step + 1
+            saving = self.checkpoint and self.plan.checkpoint_every
+            saving = saving and done % self.plan.checkpoint_every == 0
+            looking = self.watch is not None and done in self.watch.steps
+            if done % self.read_every == 0 or saving or looking or done == self.plan.steps:
+                self._read_losses(done)
+            self._look(done)
+            if saving:
+                self._save()
+        return self.log
 
-def _save(
-    network: torch.nn.Module, optimiser: torch.optim.Optimizer, log: TrainingLog, path: Path
-) -> None:
-    state = {
-        "network": network.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "losses": log.losses,
-        "seconds": log.seconds,
-    }
-    write_torch(path, state)
+    def _step(self, step: int) -> torch.Tensor:
+        """One optimisation step; its augmentation depends on (seed, step) alone."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate_at(step, self.plan)
+        with self._clock("data"):
+            stack, sources = self.feed.next()
+            batch = self._augmented(stack, step)
+            images = batch[:, :1].contiguous(memory_format=torch.channels_last)
+        self.network.train()
+        with self._clock("forward"):
+            output = self._output(images)
+            loss = segmentation_loss(output, batch[:, 1:])
+            total = loss + self.guidance.term(images, output, torch.from_numpy(sources))
+        with self._clock("backward"):
+            self.optimiser.zero_grad()
+            total.backward()
+            self.optimiser.step()
+        return loss.detach()
 
+    def _augmented(self, stack: np.ndarray, step: int) -> torch.Tensor:
+        plan = self.plan
+        drawn = np.random.SeedSequence([self.seed, 2, step]).generate_state(1, np.uint64)[0]
+        generator = torch.Generator().manual_seed(int(drawn >> 1))
+        affine = draw_affine(len(stack), stack.shape[-1], plan.crop, plan.scale_range, generator)
+        # Half the bytes on the way to a GPU, full precision once there.
+        patches = torch.from_numpy(stack).to(self.device).float()
+        return apply_affine(patches, affine.to(self.device), plan.crop)
 
-def _resume(
-    network: torch.nn.Module,
-    optimiser: torch.optim.Optimizer,
-    log: TrainingLog,
-    path: Path | None,
-) -> None:
-    if path is None or not path.is_file():
-        return
-    state = read_torch(path)
-    try:
-        network.load_state_dict(state["network"])
-        optimiser.load_state_dict(state["optimiser"])
-        log.losses, log.seconds = list(state["losses"]), float(state["seconds"])
-    except (RuntimeError, TypeError, KeyError, ValueError) as error:
-        raise DataError(
-            f"{path}: not a checkpoint of this training ({error}). Delete it to start afresh."
-        ) from error
+    def _output(self, images: torch.Tensor) -> torch.Tensor:
+        precision = getattr(torch, self.plan.precision)
+        enabled = precision != torch.float32
+        with torch.autocast(self.device.type, dtype=precision, enabled=enabled):
+            output = self.forward(images)[0]
+        return output.float()
+
+    def _read_losses(self, done: int) -> None:
+        for loss in torch.stack(self.unread).tolist() if self.unread else []:
+            if not np.isfinite(loss):
+                raise ParameterError(
+                    f"training diverged at step {len(self.log.losses)}: loss is {loss}. "
+                    f"Lower learning_rate (now {self.plan.learning_rate}) or raise warmup_share."
+                )
+            self.log.losses.append(loss)
+        self.unread.clear()
+        if self.on_step and self.log.losses:
+            self.on_step(done, self.log.losses[-1])
+
+    def _look(self, done: int) -> None:
+        looked = {check["step"] for check in self.log.checks}
+        if self.watch is None or done not in self.watch.steps or done in looked:
+            return
+        with self._clock("evaluation"):
+            self.log.checks.append({"step": done, **self.watch.measure(self.network)})
+        if self.watch.react:
+            self.watch.react(self.log.checks)
+
+    @contextmanager
+    def _clock(self, phase: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        yield
+        self.log.phases[phase] += time.perf_counter() - begin
+
+    def _save(self) -> None:
+        state = {
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "order": self.feed.order.state(),
+            "log": asdict(self.log),
+        }
+        write_torch(self.checkpoint, state)
+
+    def _resume(self) -> None:
+        if self.checkpoint is None or not self.checkpoint.is_file():
+            return
+        state = read_torch(self.checkpoint)
+        try:
+            self.network.load_state_dict(state["network"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.feed.order.restore(state["order"])
+            self.log = TrainingLog(**state["log"])
+        except (RuntimeError, TypeError, KeyError, ValueError) as error:
+            raise DataError(
+                f"{self.checkpoint}: not a checkpoint of this training ({error}). "
+                "Delete it to start afresh."
+            ) from error

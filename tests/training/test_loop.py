@@ -7,15 +7,19 @@ import torch
 from helpers.data.patches import PatchGrid
 from helpers.errors import DataError, ParameterError
 from helpers.models.cpnet import build_cpnet
+from helpers.models.l2sp import Anchor
+from helpers.replay import Mixer, appended, controlled
+from helpers.training.feed import Feed
+from helpers.training.guidance import Guidance, Teacher
 from helpers.training.loop import (
     TrainingPlan,
-    batch_order,
     learning_rate_at,
     segmentation_loss,
     steps_for_epochs,
     train,
 )
 from helpers.training.targets import build_store
+from helpers.training.watch import Watch, evenly, foreground_dice
 from tests.shapes import disc_sample
 
 PLAN = TrainingPlan(steps=6, batch_size=2, crop=32, checkpoint_every=2)
@@ -27,9 +31,13 @@ def store(tmp_path_factory):
     return build_store(samples, PatchGrid(64, 64, "drop"), tmp_path_factory.mktemp("s") / "store")
 
 
+def feed(store, plan, seed=0):
+    return Feed([store], Mixer(appended([np.arange(4)]), plan.batch_size, seed))
+
+
 def weights_after(store, plan, seed=0, **more):
     network = build_cpnet(2, 0)
-    log = train(network, store, np.arange(4), plan, seed, **more)
+    log = train(network, feed(store, plan, seed), plan, seed, **more)
     return network.state_dict(), log
 
 
@@ -60,14 +68,6 @@ def test_the_rate_warms_up_from_above_zero_holds_and_halves_ten_times():
 def test_every_step_has_a_positive_rate(steps):
     plan = TrainingPlan(steps=steps)
     assert all(0 < learning_rate_at(step, plan) <= 0.1 for step in range(steps))
-
-
-def test_every_patch_is_seen_equally_often():
-    order = batch_order(7, TrainingPlan(steps=21, batch_size=4), seed=3)
-    assert order.shape == (21, 4)
-    assert (np.bincount(order.ravel()) == 12).all()
-    assert (batch_order(7, PLAN, 3) == batch_order(7, PLAN, 3)).all()
-    assert (batch_order(700, PLAN, 3) != batch_order(700, PLAN, 4)).any()
 
 
 def test_equal_epochs_give_a_small_set_few_steps():
@@ -112,7 +112,7 @@ def test_a_broken_checkpoint_is_named(store, tmp_path):
 def test_training_reduces_the_loss_in_both_precisions(store):
     for precision in ("float32", "bfloat16"):
         plan = dataclasses.replace(PLAN, steps=60, batch_size=4, precision=precision)
-        log = train(build_cpnet(4, 0), store, np.arange(4), plan, 0)
+        log = train(build_cpnet(4, 0), feed(store, plan), plan, 0)
         assert np.mean(log.losses[-5:]) < 0.4 * np.mean(log.losses[:5])
 
 
@@ -121,5 +121,120 @@ def test_divergence_and_nonsense_are_refused(store):
         weights_after(store, dataclasses.replace(PLAN, steps=20, learning_rate=1e12))
     with pytest.raises(ParameterError, match="crop=30"):
         TrainingPlan(steps=1, crop=30)
-    with pytest.raises(ParameterError, match="no patch"):
-        train(build_cpnet(2, 0), store, np.array([], int), PLAN, 0)
+
+
+def distance(network, start):
+    return sum(float(((p.detach() - start[n]) ** 2).sum()) for n, p in network.named_parameters())
+
+
+def test_an_anchor_keeps_the_weights_near_their_start(store):
+    start = {name: p.detach().clone() for name, p in build_cpnet(2, 0).named_parameters()}
+    moved = []
+    for weight in (0.0, 1.0):
+        network = build_cpnet(2, 0)
+        guidance = Guidance(anchor=Anchor(network, weight))
+        train(network, feed(store, PLAN), PLAN, 0, guidance)
+        moved.append(distance(network, start))
+    assert moved[1] < 0.9 * moved[0]
+
+
+def test_a_teacher_pulls_the_answers_toward_its_own(store):
+    plan = dataclasses.replace(PLAN, steps=30, batch_size=4)
+    images = torch.from_numpy(np.float32(store.arrays[:4, :1]))
+    teacher_network = build_cpnet(2, 0).eval()
+    apart = []
+    for weight in (0.0, 20.0):
+        network = build_cpnet(2, 0)
+        guidance = Guidance(teacher=Teacher(network, weight))
+        train(network, feed(store, plan), plan, 0, guidance)
+        with torch.no_grad():
+            difference = network.train()(images)[0] - teacher_network(images)[0]
+        apart.append(float((difference**2).mean()))
+    assert apart[1] < 0.7 * apart[0]
+
+
+def test_a_teacher_is_asked_about_its_sources_alone():
+    network = build_cpnet(2, 0)
+    teacher = Teacher(network, 1.0, sources=(1,))
+    images = torch.rand((3, 1, 16, 16))
+    output = network(images)[0].detach().requires_grad_()
+    assert teacher.term(images, output, torch.tensor([0, 0, 2])).item() == 0
+    teacher.term(images, output, torch.tensor([0, 1, 0])).backward()
+    assert output.grad[1].abs().sum() > 0
+    assert output.grad[[0, 2]].abs().sum() == 0
+
+
+def test_looks_come_when_asked_and_can_change_the_mix(store):
+    order = Mixer(controlled([np.arange(2), np.arange(2, 4)], (1.0, 0.0)), 2, 0)
+    plan = dataclasses.replace(PLAN, steps=4)
+
+    def react(checks):
+        order.set_shares((0.0, 1.0) if checks[-1]["step"] >= 2 else (1.0, 0.0))
+
+    seen = []
+
+    def measure(network):
+        seen.append(network.training)
+        return {"drawn": float(order.drawn[1])}
+
+    watch = Watch(evenly(4, 2), measure, react)
+    log = train(build_cpnet(2, 0), Feed([store, store], order), plan, 0, watch=watch)
+    assert log.checks == [
+        {"step": 0, "drawn": 0.0}, {"step": 2, "drawn": 0.0}, {"step": 4, "drawn": 4.0}
+    ]  # fmt: skip
+    assert log.phases["evaluation"] > 0
+    assert log.seconds > 0
+
+
+def test_a_run_killed_between_looks_repeats_none_and_ends_the_same(store, tmp_path):
+    def run(checkpoint=None, kill_at=None):
+        order = Mixer(controlled([np.arange(2), np.arange(2, 4)], (0.5, 0.5)), 2, 0)
+
+        def react(checks):
+            order.set_shares((0.25, 0.75) if len(checks) > 1 else (0.5, 0.5))
+
+        def on_step(step, loss):
+            if step == kill_at:
+                raise KeyboardInterrupt
+
+        network = build_cpnet(2, 0)
+        watch = Watch((0, 3, 6), lambda net: {"first": float(next(net.parameters()).sum())}, react)
+        more = {"watch": watch, "checkpoint": checkpoint, "on_step": on_step}
+        log = train(network, Feed([store, store], order), PLAN, 0, **more)
+        return network.state_dict(), log
+
+    whole, log = run()
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "c.pt", kill_at=5)
+    resumed, again = run(tmp_path / "c.pt")
+    assert_same(whole, resumed)
+    assert again.checks == log.checks
+    assert again.losses == log.losses
+
+
+def test_patches_of_different_sides_cannot_share_a_batch(store, tmp_path):
+    small = build_store([disc_sample("a", 64, 0)], PatchGrid(32, 32, "drop"), tmp_path / "small")
+    with pytest.raises(ParameterError, match=r"\[32, 64\] px"):
+        Feed([store, small], Mixer(appended([np.arange(4)]), 2, 0))
+
+
+def test_foreground_dice_is_that_of_the_pixels(store):
+    class Answer(torch.nn.Module):
+        """Logits that are positive in the left half of every image."""
+
+        def __init__(self):
+            super().__init__()
+            self.anything = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, images):
+            logits = torch.full_like(images, -1.0)
+            logits[..., : images.shape[-1] // 2] = 1.0
+            return (torch.cat([logits] * 3, dim=1),)
+
+    stack = np.asarray(store.arrays[:3])
+    found = foreground_dice(Answer(), stack, torch.float32, crop=32, batch=2)
+    truth = stack[:, 1, 16:48, 16:48] > 0.5
+    half = np.zeros_like(truth)
+    half[:, :, :16] = True
+    expected = 2 * (truth & half).sum() / (truth.sum() + half.sum())
+    assert found == pytest.approx(expected)

@@ -1,0 +1,23 @@
+"""Parameters that the chapters on transfer share."""
+
+from pydantic import Field
+
+from helpers.chapters.segmentation import Seed, SegmentationParameters
+
+
+class TransferParameters(SegmentationParameters):
+    """Three domains, a first stage from random weights, later stages from others' weights."""
+
+    dataset: str = Field("synthetic-cyto", description="the source: a name, or folder:PATH")
+    target: str = Field("synthetic-histo", description="the target: a name, or folder:PATH")
+    third: str = Field("synthetic-multi", description="the third domain: a name, or folder:PATH")
+    n_images: int = Field(16, ge=0, description="images of each domain, or drawn at most (0: all)")
+    image_size: int = Field(256, ge=64, description="side of generated images in pixels")
+    max_test_images: int = Field(3, ge=0, description="held-out images tested on (0: all)")
+    seeds: list[Seed] = Field([0], description="one model of each kind each")
+    steps: int = Field(80, ge=1, description="optimisation steps of a first stage")
+    fine_steps: int = Field(50, ge=1, description="of a stage that starts from a trained model")
+    crop: int = Field(64, ge=16, description="side of the training crops, a multiple of 8")
+    learning_rate: float = Field(0.05, gt=0, description="of SGD in a first stage")
+    fine_learning_rate: float = Field(0.05, gt=0, description="of SGD in a later stage")
+    looks: int = Field(5, ge=1, description="looks at all domains during a later stage")
