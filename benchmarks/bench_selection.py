@@ -1,7 +1,7 @@
 """Time selection against brute force, closed forms and public libraries on the same features.
 
     python -m benchmarks.bench_selection [--quick] [--sizes N ...] [--repeats N] [--real FILE.npy]
-        [--methods NAME ...] [--limit SECONDS] [--threads N ...] [--record]
+        [--methods NAME ...] [--no-libraries] [--limit SECONDS] [--threads N ...] [--record]
 
 Contestants run one after the other, each time in a process of its own, round after round; the
 table shows medians. Peak memory is what the process needs beyond interpreter, libraries and
@@ -210,6 +210,7 @@ def feature_sets(options: argparse.Namespace, folder: Path) -> Iterator[tuple[st
 def rows_of(case: Case, options: argparse.Namespace) -> Iterator[dict]:
     """One row per peer, the contestants in turn."""
     once = case.kind == "structured" and (case.threads == 1 or case.n > LARGE)
+    once = once and not options.no_libraries
     peers = [peer for peer in PEERS[case.method] if once or not peer.library]
     ours = Measured()
     measured = {peer: Measured(note=_obstacle(peer, case)) for peer in peers}
@@ -387,6 +388,7 @@ def parse() -> argparse.Namespace:
         help="generated features",
     )
     parser.add_argument("--real", type=Path, help="file of embeddings, (N, d), .npy")
+    parser.add_argument("--no-libraries", action="store_true", help="leave out what takes longest")
     parser.add_argument("--limit", type=int, default=300, help="seconds a process may take")
     parser.add_argument(
         "--threads", type=int, nargs="+", default=sorted({1, cores}), help="of each contestant"

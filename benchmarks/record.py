@@ -6,6 +6,7 @@ them; without it they are only printed.
 """
 
 import argparse
+import json
 import platform
 import shlex
 import sys
@@ -35,7 +36,7 @@ class Benchmark:
         name: of the files it is kept in.
         title: heading on the page.
         about: what was timed against what, and how.
-        floor: what the floor stands for.
+        floor: what the floor stands for; empty where there is none.
         columns: heading of every column, by key.
         packages: whose versions matter.
         split_by: columns that divide the rows into tables.
@@ -73,16 +74,45 @@ def finish(
         packages: versions of packages outside this environment.
     """
     table = pd.DataFrame(list(rows), columns=list(benchmark.columns))
-    print(f"\n{benchmark.title}\n{benchmark.about}\nFloor: {benchmark.floor}\n")
+    floor = f"Floor: {benchmark.floor}\n" if benchmark.floor else ""
+    print(f"\n{benchmark.title}\n{benchmark.about}\n{floor}")
     for heading, part in _parts(benchmark, table):
         print(heading)
         part = part.dropna(axis=1, how="all").rename(columns=benchmark.columns)
         print(part.to_string(index=False, na_rep="", float_format=lambda x: f"{x:,.3g}"), "\n")
     if record:
-        write_text(FOLDER / f"{benchmark.name}.csv", table.to_csv(index=False, float_format="%.6g"))
         known = _machine(threads) | {"packages": _versions(benchmark) | dict(packages or {})}
-        write_json(FOLDER / f"{benchmark.name}.json", asdict(benchmark) | known)
+        _keep(benchmark, table, known)
         print(f"Recorded in {FOLDER}")
+
+
+def _keep(benchmark: Benchmark, table: pd.DataFrame, known: dict[str, Any]) -> None:
+    """Write rows and what is known of the run; recorded tables that this run did not touch stay.
+
+    A long benchmark can so be recorded in parts, one size at a time. What stays from earlier runs
+    is named in ``earlier``, with their commands and times.
+    """
+    rows, facts = FOLDER / f"{benchmark.name}.csv", FOLDER / f"{benchmark.name}.json"
+    keys = list(benchmark.split_by)
+    if keys and rows.is_file() and facts.is_file():
+        old = pd.read_csv(rows).reindex(columns=table.columns)
+        same = pd.MultiIndex.from_frame(old[keys]).isin(pd.MultiIndex.from_frame(table[keys]))
+        if not same.all():
+            before = json.loads(facts.read_text(encoding="utf-8"))
+            table = pd.concat([old[~same], table], ignore_index=True).sort_values(
+                keys, key=_known_order, kind="stable"
+            )
+            run = {name: before[name] for name in ("command", "started", "git") if name in before}
+            known["earlier"] = [*before.get("earlier", []), run]
+    write_text(rows, table.to_csv(index=False, float_format="%.6g"))
+    write_json(facts, asdict(benchmark) | known)
+
+
+def _known_order(column: pd.Series) -> pd.Series:
+    """Numbers by size, words in the order in which they came."""
+    if pd.api.types.is_numeric_dtype(column):
+        return column
+    return pd.Series(pd.factorize(column)[0], index=column.index)
 
 
 def progress(text: str) -> None:

@@ -222,6 +222,11 @@ def _benchmark_facts(record: Record) -> Iterable[tuple[str, str]]:
     versions = (record.get("packages") or {}).items()
     yield "packages", ", ".join(plain(f"{name} {version}") for name, version in versions)
     yield "code", _commit(record)
+    yield "parts measured before", "; ".join(map(_earlier, record.get("earlier") or []))
+
+
+def _earlier(run: Record) -> str:
+    return f"{_when(run.get('started', ''), minutes=True)}, `{run.get('command', '')}`"
 
 
 def _benchmark_tables(record: Record) -> Iterable[str]:

@@ -62,6 +62,30 @@ CHAPTERS = {
             "helpers.chapters.coreset.parameters",
         ),
         Chapter(
+            "zero-shot",
+            "Does it see what it never saw?",
+            "2511.04803",
+            "helpers.chapters.zero_shot.parameters",
+        ),
+        Chapter(
+            "forgetting",
+            "What does fine-tuning cost?",
+            "2511.04803",
+            "helpers.chapters.forgetting.parameters",
+        ),
+        Chapter(
+            "order",
+            "Does the order of domains matter?",
+            "2511.04803",
+            "helpers.chapters.order.parameters",
+        ),
+        Chapter(
+            "replay",
+            "How much old data must be kept?",
+            "2511.04803",
+            "helpers.chapters.replay.parameters",
+        ),
+        Chapter(
             "which-images",
             "Which images should I annotate?",
             "2511.04803",

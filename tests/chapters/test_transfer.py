@@ -1,0 +1,253 @@
+"""Tables, claims and figures of the chapters on transfer, on printed numbers and made-up ones."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers.chapters.claims import judge
+from helpers.chapters.forgetting import claims as forgetting
+from helpers.chapters.forgetting import words as forgetting_words
+from helpers.chapters.order import claims as order
+from helpers.chapters.order import run as order_run
+from helpers.chapters.order import words as order_words
+from helpers.chapters.replay import claims as replay
+from helpers.chapters.replay import words as replay_words
+from helpers.chapters.transfer import draw, tables
+from helpers.chapters.transfer.parameters import TransferParameters
+from helpers.chapters.zero_shot import claims as zero_shot
+from helpers.experiments.curricula import ROLES
+
+
+def outcome(claims, table, beginning):
+    (found,) = [judge(claim, table) for claim in claims if claim.text.startswith(beginning)]
+    return found
+
+
+# Dice read off the printed tables by hand, put together by hand.
+@pytest.mark.parametrize(
+    ("claims", "chapters", "beginning", "value", "holds"),
+    [
+        (zero_shot.CLAIMS, ["zero-shot"], "Both models", 0.516, True),
+        (zero_shot.CLAIMS, ["zero-shot"], "DQ retains", 0.516 - 0.530, True),
+        (zero_shot.CLAIMS, ["zero-shot"], "The DQ model exhibits", 0.365 - 0.308, True),
+        (forgetting.CLAIMS, ["forgetting"], "Fine-tuning a model", 0.855 - 0.080, True),
+        (
+            forgetting.CLAIMS,
+            ["forgetting"],
+            "Reverse transfer",
+            (0.855 - 0.080) - (0.812 - 0.561),
+            True,
+        ),
+        (forgetting.CLAIMS, ["forgetting"], "Joint training", 0.850 - 0.855, True),
+        (
+            forgetting.CLAIMS,
+            ["forgetting"],
+            "Dataset compression",
+            0.080 - (0.100 + 0.142 + 0.074 + 0.105 + 0.072) / 5,
+            True,
+        ),
+        (order.CLAIMS, ["order"], "Path A", 0.594 - 0.411, True),
+        (
+            order.CLAIMS,
+            ["order"],
+            "Path C achieves",
+            (0.243 + 0.807 + 0.411) / 3 - (0.594 + 0.371 + 0.594) / 3,
+            False,
+        ),
+        (order.CLAIMS, ["order"], "Path C recovers", 0.243 - 0.594, False),
+        (
+            replay.CLAIMS,
+            ["replay", "forgetting"],
+            "Replaying just",
+            (0.831 - 0.080) / (0.855 - 0.080),
+            True,
+        ),
+        (replay.CLAIMS, ["replay", "forgetting"], "Using 100%", 0.817 - 0.459, True),
+        (replay.CLAIMS, ["replay", "forgetting"], "Ours: all of the", -(0.814 - 0.459), False),
+    ],
+)
+def test_the_rules_applied_to_the_printed_numbers(claims, chapters, beginning, value, holds):
+    found = outcome(claims, tables.published(*chapters), beginning)
+    assert found.value == pytest.approx(value, abs=1e-6)
+    assert found.outcome == ("holds" if holds else "does not hold")
+
+
+def test_our_own_claims_are_not_tested_by_the_paper():
+    for claims, chapters, beginning in [
+        (forgetting.CLAIMS, ["forgetting"], "Ours: part of"),
+        (replay.CLAIMS, ["replay", "forgetting"], "Ours: an adaptive"),
+        (replay.CLAIMS, ["replay", "forgetting"], "Selection by DQ"),
+    ]:
+        found = outcome(claims, tables.published(*chapters), beginning)
+        assert found.outcome == "not tested here"
+
+
+def rows(*cells, table="V", method="finetune", rate=None):
+    """Rows from (path, tested domain, one Dice per seed)."""
+    return pd.DataFrame(
+        [
+            {
+                "chapter": "x",
+                "table": table,
+                "source": "this run",
+                "profile": "test",
+                "dataset_train": path,
+                "dataset_test": test,
+                "method": method,
+                "rate": rate,
+                "seed": seed,
+                "metric": metric,
+                "value": value,
+                "std": 0.1,
+                "n": 3,
+                "note": "std over test images; source: a, target: b",
+            }
+            for path, test, *values in cells
+            for metric in ("dice", "pq", "iou", "precision", "recall", "accuracy", "pq_paper")
+            for seed, value in enumerate(values)
+        ]
+    )
+
+
+def test_models_that_found_nothing_settle_nothing():
+    nothing = rows(("source", "source", 0.0, 0.0), ("source -> target", "source", 0.0, 0.0))
+    assert outcome(forgetting.CLAIMS, nothing, "Fine-tuning").outcome == "not tested here"
+    half = rows(("source", "source", 0.0, 0.8), ("source -> target", "source", 0.0, 0.1))
+    found = outcome(forgetting.CLAIMS, half, "Fine-tuning")
+    assert (found.n_seeds, found.value) == (1, pytest.approx(0.7))
+
+
+def test_polarity_is_the_part_of_the_drop_that_goes_when_images_are_inverted():
+    plain = rows(("source", "source", 0.8, 0.9), ("source -> target", "source", 0.1, 0.2))
+    alike = rows(
+        ("source", "source", 0.8, 0.9),
+        ("source -> target", "source", 0.6, 0.5),
+        table="polarity",
+    )
+    found = outcome(forgetting.CLAIMS, pd.concat([plain, alike]), "Ours: part of")
+    # Drops 0.7 and 0.7 against 0.2 and 0.4.
+    assert found.value == pytest.approx((0.5 + 0.3) / 2)
+
+
+def full_matrix(last=0.9, other=0.2):
+    """Every path of the chapter ``order``: the domain learned last scores high, all others low."""
+    cells = [
+        (path, role, *[last if path.endswith(role) else other] * 2)
+        for path in order_run.ALL_PATHS
+        for role in ROLES
+    ]
+    return rows(*cells, table="VII")
+
+
+def test_where_only_the_last_domain_counts_no_order_is_better_balanced():
+    table = full_matrix()
+    assert outcome(order.CLAIMS, table, "Ours: what decides").value == pytest.approx(0.7)
+    assert outcome(order.CLAIMS, table, "Starting with").value == pytest.approx(0)
+    assert outcome(order.CLAIMS, table, "Training order").value == pytest.approx(0.7 * 2 / 3)
+    cells = tables.matrix(table, order_run.LONG_PATHS)
+    assert cells.shape == (6, 3)
+    assert np.allclose(cells.mean(axis=1), (0.9 + 0.2 + 0.2) / 3)
+
+
+def replay_table():
+    none, both = "source -> target", "source -> source + target"
+    parts = [rows(("source", "source", 0.9, 0.9), method="single")]
+    parts.append(rows((none, "source", 0.1, 0.2), (none, "target", 0.8, 0.8), table="VIII",
+                      method="none", rate=0))  # fmt: skip
+    for method, kept in {"appended, random": 0.7, "appended, DQ, printed equation": 0.8,
+                         "controlled, random": 0.6,
+                         "controlled, DQ, printed equation": 0.8}.items():  # fmt: skip
+        parts.append(rows((both, "source", kept, kept), (both, "target", 0.8, 0.7), table="VIII",
+                          method=method, rate=10))  # fmt: skip
+    parts.append(rows((both, "source", 0.8, 0.8), (both, "target", 0.7, 0.7), table="shares",
+                      method="share 50%", rate=10))  # fmt: skip
+    for method, source, target in (("L2-SP", 0.5, 0.5), ("distillation", 0.4, 0.8)):
+        parts.append(rows((none, "source", source, source), (none, "target", target, target),
+                          table="rivals", method=method))  # fmt: skip
+    parts.append(rows((both, "source", 0.8, 0.8), (both, "target", 0.72, 0.72), table="rivals",
+                      method="adaptive replay", rate=10))  # fmt: skip
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_replay_is_judged_by_what_it_brings_back_and_what_it_costs():
+    table = replay_table()
+    value = {claim.text[:20]: judge(claim, table).value for claim in replay.CLAIMS}
+    recovered = [(0.8 - 0.1) / 0.8, (0.8 - 0.2) / 0.7]
+    assert value["Replaying just 5–10%"] == pytest.approx(np.mean(recovered))
+    assert value["The target stays sta"] == pytest.approx(-0.05)
+    # DQ minus random: 0.1 appended, 0.2 controlled.
+    assert value["Selection by DQ make"] == pytest.approx(0.15)
+    assert value["Ours: an adaptive sh"] == pytest.approx(0.76 - 0.75)
+    assert value["Ours: replay is bett"] == pytest.approx(0.75 - 0.6)
+
+
+def test_words_hold_the_numbers_of_their_source():
+    table = replay_table()
+    said = replay_words.for_a_lab({"this run": table})
+    assert "10% of the source: 0.600 / 0.750" in said
+    assert "0.150 / 0.800" in said
+    shown = replay_words.rivals_table(table)
+    assert "L2-SP" in set(shown["method"])
+    five = pd.concat([
+        rows(("source", "source", 0.9, 0.8), ("source", "target", 0.3, 0.3)),
+        rows(("source -> target", "source", 0.1, 0.1), ("source -> target", "target", 0.8, 0.8)),
+        rows(("source + target", "source", 0.9, 0.9), ("source + target", "target", 0.7, 0.7)),
+    ])  # fmt: skip
+    assert "0.900 on the source and 0.700 on the target" in forgetting_words.for_a_lab(
+        {"this run": five}
+    )
+    drops = forgetting_words.drops({"this run": five})
+    assert drops.loc[0, "drop"].startswith("0.750")
+    assert "average Dice of 0.433" in order_words.for_a_lab({"this run": full_matrix()})
+
+
+def model(path, seed=0):
+    image = {"id": "x", **dict.fromkeys(("iou", "dice", "precision", "recall", "accuracy"), 0.5)}
+    image |= dict.fromkeys(("pq_paper", "pq", "ap_50", "aji"), 0.4)
+    images = {role: [image, {**image, "dice": 0.7}] for role in ROLES}
+    check = {"step": 0, "replayed": 0.5, **dict.fromkeys(ROLES, 0.6)}
+    own = {"domains": images, "checks": [check]}
+    return {"method": " -> ".join(path), "rate": None, "seed": seed,
+            "path": [[role] for role in path], **own, "history": [own] * len(path)}  # fmt: skip
+
+
+def test_a_results_table_has_a_row_for_every_domain_and_metric():
+    parameters = TransferParameters(target="monuseg")
+    mixture = model(["source", "target"]) | {"path": [["source"], ["target", "source"]]}
+    table = tables.results_table(parameters, "replay", "VIII", [mixture])
+    assert len(table) == 3 * 9
+    assert set(table["dataset_train"]) == {"source -> source + target"}
+    dice = table[(table["metric"] == "dice") & (table["dataset_test"] == "third")].iloc[0]
+    assert (dice["value"], dice["std"], dice["n"]) == (pytest.approx(0.6), pytest.approx(0.1), 2)
+    assert "target: monuseg" in dice["note"]
+    looks = tables.looks_table(parameters, "replay", [mixture])
+    assert len(looks) == 4
+    assert looks["rate"].eq(0).all()
+
+
+def test_retention_along_a_path_comes_from_the_measurements_of_its_stages():
+    models = [model(path.split(" -> "), seed) for path in order_run.LONG_PATHS for seed in (0, 1)]
+    found = order_run.retention(models, order_run.LONG_PATHS[0])
+    # The made-up models never change: nothing is forgotten, nothing gained.
+    assert found.forgetting.mean == pytest.approx(0)
+    assert found.average_accuracy.mean == pytest.approx(0.6)
+    assert len(order_words.retention_table(models)) == 6
+
+
+def test_figures_show_every_source_and_survive_what_is_missing():
+    none = full_matrix().iloc[:0]
+    sources = {"published": tables.published("order"), "this run": full_matrix()}
+    figure = draw.matrices(sources, order_run.ALL_PATHS)
+    assert [axis.get_title() for axis in figure.axes[:2]] == ["published", "this run"]
+    entries = [{"label": "one", "train": "source"}, {"label": "none", "train": "nowhere"}]
+    assert len(draw.dots({"a": full_matrix(), "b": none}, entries).axes) == 2
+    five = rows(("source", "source", 0.9), ("source -> target", "source", 0.2))
+    lines = draw.before_after(five, ["source -> target"], ["dice", "pq"]).axes[0].lines
+    assert list(lines[0].get_ydata()) == [0.9, 0.2]
+    trade = draw.trade_off({"this run": replay_table()}, replay_words.entries(replay_table()))
+    labels = {text.get_text() for legend in trade.legends for text in legend.get_texts()}
+    assert {"L2-SP", "adaptive replay", "shares of the batch"} <= labels
+    looks = tables.looks_table(TransferParameters(), "forgetting", [model(["source", "target"])])
+    assert len(draw.curves(looks, ["source -> target"]).axes) == 3
+    plt.close("all")
