@@ -29,6 +29,7 @@ lint: setup
 bench: setup setup-bench
 	$(BIN)/python -m benchmarks.bench_metrics $(BENCH)
 	$(BIN)/python -m benchmarks.bench_embedding $(BENCH)
+	$(BIN)/python -m benchmarks.bench_training $(BENCH)
 	$(BIN)/python -m benchmarks.bench_selection $(BENCH)
 
 # The picture in the README, drawn from the recorded run.

@@ -14,8 +14,6 @@ product in the same number format, measured in the same rounds.
 
 import argparse
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +21,13 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.record import Benchmark, Row, add_options, finish, progress
+from benchmarks.timing import gemm_rate, gemm_seconds, seconds
 from helpers.features.embed import EmbedSettings, embed, pool, prepare_input
 from helpers.features.encoders import Encoder, local_mae, timm_encoder
 from helpers.models.device import resolve_precision
 from helpers.models.mae import MaeArchitecture, build_mae, save_mae
 
 SIDE = 224
-GEMM = 1536
 # Largest difference to the peer, as a share of the largest feature.
 TOLERANCE = {"float32": 1e-4, "bfloat16": 0.1}
 
@@ -74,17 +72,6 @@ def gflop(encoder: Encoder) -> float:
     return counter.get_total_flops() / 1e9
 
 
-def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def gemm_seconds(name: str) -> float:
-    matrix = torch.ones(GEMM, GEMM, dtype=getattr(torch, name))
-    return seconds(lambda: matrix @ matrix)
-
-
 def cases() -> dict[Encoder, int]:
     """Encoders, and how many patches take a second or more."""
     with tempfile.TemporaryDirectory() as folder:
@@ -124,7 +111,7 @@ def report(encoder: Encoder, n: int, repeats: int, formats: tuple[str, ...]) -> 
 
 
 def _row(encoder: Encoder, name: str, n: int, operations: float, median: dict) -> Row:
-    gemm = 2 * GEMM**3 / median[f"gemm {name}"] / 1e9
+    gemm = gemm_rate(median[f"gemm {name}"])
     ours, peer, floor = n / median[name], n / median["peer"], gemm / operations
     return {
         "encoder": encoder.name.split(" (")[0],

@@ -108,6 +108,10 @@ def open_dataset(
     """
     parts = split_name(name)
     if len(parts) > 1:
+        if synthetic is not None:
+            raise ParameterError(f"synthetic={synthetic}: data set {name!r} is not generated")
+        if len(set(parts)) < len(parts):
+            raise DataError(f"data set {name!r}: expected each data set once")
         return _joined(name, [_located(part, accept_licences, progress) for part in parts])
     kind, _, path = name.partition(":")
     is_synthetic = not path and load_manifest().entry(name).kind == "synthetic"

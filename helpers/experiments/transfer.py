@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from helpers.errors import ParameterError
 from helpers.experiments.domains import Domain
 from helpers.experiments.subset import Recipe, measure, progress
 from helpers.models.cpnet import build_cpnet, load_weights, save_weights
@@ -36,14 +37,18 @@ class Portion:
         domain: name.
         rate: share of the domain's patches, 0..1.
         method: how they are chosen, of :data:`helpers.quantization.METHODS`; not used at 0 and 1.
-        share: of every batch; ``None`` adds the patches to one pool with those of all other
-            portions that have none.
+        share: of every batch; ``None`` for all portions of a stage draws all patches alike.
     """
 
     domain: str
     rate: float = 1.0
     method: str = "random"
     share: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.rate in (0, 1):
+            # None and all are the same whatever chooses them, and so must the trials be.
+            object.__setattr__(self, "method", "random")
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,12 @@ class Stage:
         recipe: network, plan and seed; the seed is also that of the choices.
         start: the stage whose weights this one begins with; ``None`` for random weights.
         keep: measures against forgetting; they refer to ``start``.
-        looks: how often the domains are looked at during training, besides before and after.
+        looks: into how many parts looks at the domains divide the training, with one before and
+            one after; 0 for no look.
+
+    Raises:
+        ParameterError: a share for some portions and not for others; an adaptive share without
+            looks, or with other than two portions that have shares.
     """
 
     portions: tuple[Portion, ...]
@@ -78,6 +88,16 @@ class Stage:
     start: "Stage | None" = None
     keep: Keep = field(default_factory=Keep)
     looks: int = 0
+
+    def __post_init__(self) -> None:
+        shares = [portion.share for portion in self.portions]
+        if len({share is None for share in shares}) > 1:
+            raise ParameterError(f"shares {shares}: expected one for each portion, or none at all")
+        if self.keep.adaptive and (len(shares) != 2 or None in shares or not self.looks):
+            raise ParameterError(
+                f"adaptive share with shares {shares} and {self.looks} looks: "
+                "expected two portions with shares, and at least one look"
+            )
 
     @property
     def depth(self) -> int:
@@ -155,7 +175,7 @@ def pools_of(stage: Stage, chosen: Sequence[np.ndarray]) -> list[Pool]:
     shares = [portion.share for portion in stage.portions]
     if all(share is None for share in shares):
         return appended(chosen)
-    return controlled(chosen, [share or 0.0 for share in shares])
+    return controlled(chosen, shares)
 
 
 def _train(
@@ -177,7 +197,7 @@ def _train(
             plan,
             stage_seed,
             guidance=_guidance(network, stage.keep),
-            watch=_watch(stage, domains, mixer),
+            watch=_watch(stage, domains, mixer, chosen),
             checkpoint=folder / "checkpoint.pt",
             on_step=show,
         )
@@ -191,7 +211,9 @@ def _guidance(network: torch.nn.Module, keep: Keep) -> Guidance:
     )
 
 
-def _watch(stage: Stage, domains: Mapping[str, Domain], mixer: Mixer) -> Watch | None:
+def _watch(
+    stage: Stage, domains: Mapping[str, Domain], mixer: Mixer, chosen: Sequence[np.ndarray]
+) -> Watch | None:
     if not stage.looks:
         return None
     plan = stage.recipe.plan
@@ -204,9 +226,14 @@ def _watch(stage: Stage, domains: Mapping[str, Domain], mixer: Mixer) -> Watch |
             name: foreground_dice(network, stack, precision, side)
             for name, stack in patches.items()
         }
-        return {**scores, "replayed": mixer.shares[-1] if len(mixer.shares) > 1 else 0.0}
+        return {**scores, "replayed": _replayed(stage, mixer, chosen)}
 
     rule, source = stage.keep.adaptive, stage.portions[-1].domain
+    if rule and not (patches[source][:, 1] > 0.5).any():
+        raise ParameterError(
+            f"adaptive share: the watched patches of {source!r} show no instance, so that nobody "
+            "can tell what is forgotten. Take more images, or a fixed share."
+        )
 
     def react(checks: list[Check]) -> None:
         share = rule.high
@@ -215,6 +242,15 @@ def _watch(stage: Stage, domains: Mapping[str, Domain], mixer: Mixer) -> Watch |
         mixer.set_shares((1 - share, share))
 
     return Watch(evenly(plan.steps, stage.looks), look, react if rule else None)
+
+
+def _replayed(stage: Stage, mixer: Mixer, chosen: Sequence[np.ndarray]) -> float:
+    """Share of the last portion in the batches to come, 0 where there is but one."""
+    if len(chosen) < 2:
+        return 0.0
+    if stage.portions[-1].share is not None:
+        return mixer.shares[-1]
+    return len(chosen[-1]) / sum(map(len, chosen))
 
 
 def _drawn(stage: Stage, mixer: Mixer, chosen: Sequence[np.ndarray]) -> list[float]:

@@ -10,6 +10,7 @@ import tifffile
 
 from helpers.data import datasets
 from helpers.data.datasets import SyntheticSpec, open_dataset
+from helpers.data.readers import FolderReader
 from helpers.data.sample import Sample
 from helpers.errors import DataError, ParameterError
 
@@ -97,6 +98,107 @@ def test_located_data_go_through_the_reader_of_their_entry(tmp_path, monkeypatch
     assert (dataset.source, dataset.complete, dataset.coverage) == ("bundle", False, "2 of 9")
     assert dataset.fingerprint == "f" * 64
     assert len(list(dataset)) == 2
+
+
+@pytest.fixture
+def two_located(tmp_path, monkeypatch):
+    """Two data sets of the manifest, with an image of the same name in each, and what is known."""
+    make_manifest(
+        monkeypatch,
+        cells={"kind": "dataset", "reader": "folder"},
+        dots={"kind": "dataset", "reader": "images"},
+        made={"kind": "synthetic", "reader": "synthetic"},
+        scans={"kind": "dataset", "reader": None},
+    )
+    readers = {"folder": FolderReader(), "images": FolderReader(labels="optional")}
+    monkeypatch.setattr(datasets, "READERS", readers)
+    found = {}
+    for name in ("cells", "dots"):
+        (tmp_path / name).mkdir()
+        found[name] = SimpleNamespace(
+            root=write_folder(tmp_path / name),
+            source="bundle",
+            complete=True,
+            coverage=f"all of {name}",
+            fingerprint=name[0] * 64,
+        )
+    # Only a reader that lets labels be missing can read this one.
+    tifffile.imwrite(tmp_path / "dots" / "bare.tif", np.full((9, 8), 7, np.uint8))
+    (tmp_path / "cells" / "groups.csv").write_text("id,group\na,one\nb,one\n")
+    monkeypatch.setattr(datasets, "locate", lambda name, **options: found[name])
+    return found
+
+
+def test_joined_data_sets_keep_their_images_apart(two_located):
+    joined = open_dataset("cells+dots")
+    names = ["cells/a", "cells/b", "dots/a", "dots/b", "dots/bare"]
+    assert [item.id for item in joined.items] == names
+    assert [item.group for item in joined.items] == ["cells/one"] * 2 + names[2:]
+    assert joined.name == "cells+dots"
+
+
+def test_each_part_of_a_joined_data_set_is_read_by_its_own_reader(two_located):
+    samples = {sample.id: sample for sample in open_dataset("cells+dots")}
+    for part in ("cells", "dots"):
+        alone = {sample.id: sample for sample in open_dataset(part)}
+        for name, sample in alone.items():
+            np.testing.assert_array_equal(samples[f"{part}/{name}"].image, sample.image)
+            np.testing.assert_array_equal(samples[f"{part}/{name}"].labels, sample.labels)
+    assert samples["dots/bare"].n_instances == 0
+    two_located["cells"].root = two_located["dots"].root
+    with pytest.raises(DataError, match=r"bare\.tif"):
+        open_dataset("cells+dots")
+
+
+def test_samples_of_joined_data_sets_have_the_names_and_groups_of_their_items(two_located):
+    joined = open_dataset("cells+dots")
+    assert [sample.id for sample in joined] == [item.id for item in joined.items]
+    assert [sample.group for sample in joined] == [item.group for item in joined.items]
+
+
+def test_a_joined_data_set_is_as_complete_as_its_parts(two_located):
+    joined = open_dataset("cells+dots")
+    assert (joined.source, joined.complete) == ("bundle", True)
+    assert joined.coverage == "cells: all of cells; dots: all of dots"
+    two_located["dots"].complete, two_located["dots"].source = False, "download"
+    joined = open_dataset("cells+dots")
+    assert (joined.source, joined.complete) == ("bundle, download", False)
+
+
+def test_the_fingerprint_of_joined_data_sets_follows_each_of_them(two_located):
+    names = ["cells", "dots", "cells+dots", "dots+cells"]
+    seen = [open_dataset(name).fingerprint for name in names]
+    assert seen[2] == open_dataset("cells+dots").fingerprint
+    two_located["dots"].fingerprint = "e" * 64
+    seen.append(open_dataset("cells+dots").fingerprint)
+    assert len(set(seen)) == len(seen)
+    assert all(len(one) == 64 for one in seen)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("cells+nine", "'nine' is not"),
+        ("cells+scans", "'scans' has no reader"),
+        ("cells+cells", "each data set once"),
+    ],
+)
+def test_what_cannot_be_joined_is_named(two_located, name, message):
+    with pytest.raises(DataError, match=message):
+        open_dataset(name)
+
+
+def test_joined_data_sets_are_not_generated(two_located):
+    with pytest.raises(ParameterError, match=r"'cells\+dots' is not generated"):
+        open_dataset("cells+dots", synthetic=SyntheticSpec())
+
+
+def test_a_plus_in_a_path_joins_nothing(tmp_path):
+    (tmp_path / "a+b").mkdir()
+    name = f"folder:{write_folder(tmp_path / 'a+b')}"
+    assert datasets.split_name(name) == [name]
+    assert [sample.id for sample in open_dataset(name)] == ["a", "b"]
+    assert datasets.split_name("cells+dots") == ["cells", "dots"]
 
 
 def test_entry_without_reader_unknown_name_and_misplaced_spec(tmp_path, monkeypatch):

@@ -1,8 +1,13 @@
+import dataclasses
+
 import numpy as np
 import pytest
+import torch
 
 from helpers.data.patches import PatchGrid
 from helpers.errors import DataError
+from helpers.models.dynamics import load_dynamics
+from helpers.training.loop import segmentation_loss
 from helpers.training.targets import build_store, flow_targets, open_store
 from tests.shapes import disc_sample, discs
 
@@ -17,6 +22,24 @@ def test_flows_of_a_disc_point_to_its_centre_with_unit_length():
     assert cosine.mean() > 0.98
     np.testing.assert_allclose(np.hypot(*flow[:, rows, columns])[far], 1, atol=1e-5)
     assert not flow[:, labels == 0].any()
+
+
+@pytest.mark.parametrize("numbers", [(1, 2, 3), (4, 900, 70_000)])
+def test_targets_and_their_loss_are_those_of_train_seg(tmp_path, numbers):
+    from cellpose.train import _loss_fn_seg
+
+    dense = discs(48, [(12, 12, 8), (30, 34, 11), (40, 8, 5)])
+    labels = np.array([0, *numbers], np.int32)[dense]
+    sample = dataclasses.replace(disc_sample("a", 48), labels=labels)
+    store = build_store([sample], PatchGrid(48, 48, "drop"), tmp_path / "store")
+    target = np.float32(store.arrays[:, 1:])
+    (theirs,) = load_dynamics().labels_to_flows([labels.copy()], device=torch.device("cpu"))
+    # Foreground and two flows, kept in half precision here.
+    np.testing.assert_allclose(target[0], theirs[1:], atol=5e-4)
+    output = torch.randn((1, 3, 48, 48), generator=torch.Generator().manual_seed(0))
+    expected = _loss_fn_seg(theirs[None, 1:], output, torch.device("cpu"))
+    found = segmentation_loss(output, torch.from_numpy(target))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=0)
 
 
 def test_labels_need_not_be_contiguous_and_may_be_absent():
