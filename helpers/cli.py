@@ -1,12 +1,19 @@
-"""The command line: ``python -m helpers doctor | data | run | params | select | book``."""
+"""The command line: ``python -m helpers COMMAND``.
+
+Commands: doctor, data, run, params, select, retention, finetune, book.
+"""
 
 import argparse
 import json
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from helpers.errors import UserError
+
+if TYPE_CHECKING:
+    from helpers.own_model.retention import Comparison
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,13 +35,15 @@ def _make_folders_absolute() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m helpers", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m helpers", description=__doc__.splitlines()[2])
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_doctor(commands)
     _add_data(commands)
     _add_run(commands)
     _add_params(commands)
     _add_select(commands)
+    _add_retention(commands)
+    _add_finetune(commands)
     _add_book(commands)
     return parser
 
@@ -112,6 +121,52 @@ def _add_select(commands: argparse._SubParsersAction) -> None:
     add("--seed", type=int, default=0)
     add("--device", default="auto", help="auto, cpu, cuda or mps, for features from networks")
     select.set_defaults(command=_select)
+
+
+def _add_retention(commands: argparse._SubParsersAction) -> None:
+    retention = commands.add_parser(
+        "retention", help="what a fine-tuned Cellpose 3 model forgot on labelled images"
+    )
+    add = retention.add_argument
+    add("--model", required=True, metavar="CHECKPOINT", help="after fine-tuning")
+    add("--before", required=True, metavar="CHECKPOINT", help="before fine-tuning")
+    add("--data", required=True, nargs="+", metavar="FOLDER", help="folders with NAME.tif and "
+        "NAME_masks.tif, or names of data sets")  # fmt: skip
+    add("--diameter", type=float, nargs="+", default=[], metavar="PX", help="of the objects, one "
+        "for all data or one for each; default: each model's own (diam_labels)")  # fmt: skip
+    add("--limit", type=int, default=0, metavar="N", help="at most N images of each")
+    add("--out", type=Path, metavar="DIR", help="default: CHECKPOINT-retention beside the model")
+    add("--seed", type=int, default=0)
+    add("--device", default="auto", help="auto, cpu, cuda or mps")
+    retention.set_defaults(command=_retention)
+
+
+def _add_finetune(commands: argparse._SubParsersAction) -> None:
+    finetune = commands.add_parser(
+        "finetune", help="fine-tune a Cellpose 3 model and replay old images against forgetting"
+    )
+    add = finetune.add_argument
+    add("--model", required=True, metavar="CHECKPOINT", help="to start from, or random:WIDTH")
+    add("--target", required=True, metavar="FOLDER", help="new images, with masks")
+    add("--replay", required=True, metavar="FOLDER", help="old images, with masks")
+    add("--share", type=float, help="of each batch that is replayed; default: 0.1")
+    add("--setting", default="controlled", help="controlled (a fixed share of each batch) or "
+        "appended (old patches are added to the new ones)")  # fmt: skip
+    add("--select", default="random", metavar="METHOD", help="which old patches are replayed: "
+        "random, dq, facility-location, k-center ... as for the command select")  # fmt: skip
+    add("--rate", type=float, default=1.0, metavar="R", help="share of the old patches to replay")
+    add("--steps", type=int, default=300)
+    add("--learning-rate", type=float, default=0.05)
+    add("--batch-size", type=int, default=8)
+    add("--patch-size", type=int, default=224, metavar="PX", help="side of the training patches")
+    add("--diameter", type=float, metavar="PX", help="of the new objects; default: the model's "
+        "own (diam_labels)")  # fmt: skip
+    add("--test-share", type=float, default=0.2, help="of each folder's images, held out")
+    add("--replay-diameter", type=float, metavar="PX", help="of the old ones; default: the same")
+    add("--out", type=Path, metavar="DIR", help="default: TARGET-finetuned beside the folder")
+    add("--seed", type=int, default=0)
+    add("--device", default="auto", help="auto, cpu, cuda or mps")
+    finetune.set_defaults(command=_finetune)
 
 
 def _add_book(commands: argparse._SubParsersAction) -> None:
@@ -205,6 +260,62 @@ def _select(options: argparse.Namespace) -> None:
     write_report(choice)
     write_maps(choice)
     print(f"{in_words(choice)}\n\nResults: {request.output}")
+
+
+def _retention(options: argparse.Namespace) -> None:
+    from helpers.own_model.retention import Request, default_output, retention
+
+    request = Request(
+        model=options.model,
+        before=options.before,
+        data=tuple(options.data),
+        output=(options.out or default_output(options.model)).expanduser(),
+        diameters=tuple(options.diameter),
+        limit=options.limit,
+        seed=options.seed,
+        device=options.device,
+    )
+    _report(retention(request))
+
+
+def _finetune(options: argparse.Namespace) -> None:
+    from helpers.annotate.choose import METHODS
+    from helpers.own_model.finetune import Settings, default_output, finetune
+    from helpers.own_model.report import how_to_load
+
+    if options.select not in METHODS:
+        raise UserError(f"--select {options.select}: expected one of {', '.join(METHODS)}")
+    settings = Settings(
+        model=options.model,
+        target=options.target,
+        replay=options.replay,
+        output=(options.out or default_output(options.target)).expanduser(),
+        setting=options.setting,
+        share=options.share,
+        method=METHODS[options.select],
+        rate=options.rate,
+        steps=options.steps,
+        learning_rate=options.learning_rate,
+        batch_size=options.batch_size,
+        patch_size=options.patch_size,
+        diameter=options.diameter,
+        replay_diameter=options.replay_diameter,
+        test_share=options.test_share,
+        seed=options.seed,
+        device=options.device,
+    )
+    comparison = finetune(settings)
+    _report(comparison)
+    print(f"\n{how_to_load(comparison)}")
+
+
+def _report(comparison: "Comparison") -> None:
+    from helpers.chapters.own_model import write_figure
+    from helpers.own_model.report import FIGURE, in_words, write_report
+
+    rows = write_report(comparison)
+    write_figure(rows, comparison.output / FIGURE)
+    print(f"{in_words(comparison, rows)}\n\nResults: {comparison.output}")
 
 
 def _book(options: argparse.Namespace) -> int:

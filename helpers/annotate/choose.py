@@ -7,9 +7,9 @@ import numpy as np
 
 from helpers.annotate.candidates import Candidate, Cut, find_images
 from helpers.annotate.describe import Source, describe_folder
-from helpers.annotate.store import sole_user
 from helpers.annotate.survey import Skipped
 from helpers.errors import ParameterError
+from helpers.locks import sole_user
 from helpers.quantization import coverage, rank
 from helpers.quantization.cells import k_means_cells
 

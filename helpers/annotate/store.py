@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -113,30 +112,3 @@ class FileLog:
         if np.array_equal(places, np.arange(len(values))):
             return Rows(candidates, values, thumbnails)
         return Rows(candidates, values[places], thumbnails[places])
-
-
-@contextmanager
-def sole_user(folder: Path) -> Iterator[None]:
-    """Refuse to write where another process is writing.
-
-    Raises:
-        DataError: another process is at it, or the folder cannot be written to.
-    """
-    from filelock import FileLock, Timeout
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock", timeout=0)
-        lock.acquire()
-    except Timeout:
-        raise DataError(
-            f"{folder}: another run is writing here. Wait for it, or name another folder (--out)."
-        ) from None
-    except OSError as error:
-        raise DataError(
-            f"{folder}: cannot be written to ({error.strerror}). Name another folder (--out)."
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()

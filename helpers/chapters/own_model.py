@@ -11,7 +11,8 @@ from helpers.chapters.figures import COLOURS, use_style
 from helpers.files import replacing
 from helpers.own_model.report import ROLES, SHOWN, Row
 
-BEFORE = {"color": COLOURS["blue"], "marker": "o", "label": "before"}
+# Larger and hollow, so that it is seen around the other where nothing changed.
+BEFORE = {"color": COLOURS["blue"], "marker": "o", "markersize": 9, "label": "before"}
 AFTER = {"color": COLOURS["orange"], "marker": "s", "label": "after"}
 
 
@@ -28,6 +29,7 @@ def write_figure(rows: Sequence[Row], path: Path) -> None:
         2,
         len(SHOWN),
         figsize=(9.5, 2.4 + 0.7 * len(names)),
+        sharex="row",
         sharey=True,
         layout="constrained",
     )
@@ -41,10 +43,9 @@ def write_figure(rows: Sequence[Row], path: Path) -> None:
         axis.set_ylim(len(names) - 0.5, -0.5)
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=2)
-    figure.supxlabel(
-        "mean over images (above); drop = before - after with 95 % interval over images (below)",
-        fontsize=9,
-    )
+    for row, label in zip(panels, ("mean over images", "drop, with 95 % interval"), strict=True):
+        for axis in row:
+            axis.set_xlabel(label, fontsize=9)
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png")
     plt.close(figure)
@@ -58,7 +59,7 @@ def _draw_scores(axis: Axes, rows: Sequence[Row]) -> None:
     places = np.arange(len(rows))
     before, after = [row.before for row in rows], [row.after for row in rows]
     axis.hlines(places, before, after, color=COLOURS["grey"], linewidth=1.2)
-    axis.plot(before, places, linestyle="none", **BEFORE)
+    axis.plot(before, places, linestyle="none", markerfacecolor="none", **BEFORE)
     axis.plot(after, places, linestyle="none", **AFTER)
     axis.set_xlim(-0.03, 1.03)
     axis.grid(axis="y", visible=False)

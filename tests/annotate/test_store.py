@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from helpers.annotate.candidates import Candidate
-from helpers.annotate.store import THUMBNAIL, FileLog, Rows, sole_user
+from helpers.annotate.store import THUMBNAIL, FileLog, Rows
 from helpers.errors import DataError
+from helpers.locks import sole_user
 
 
 def rows(file: str, n: int, value: float) -> Rows:
