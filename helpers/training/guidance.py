@@ -44,7 +44,7 @@ class Teacher:
             output: (n, 3, h, w) of the network in training: flow y, flow x, foreground logit.
             sources: (n,), store of each image.
         """
-        asked = torch.isin(sources, self._sources)
+        asked = torch.isin(sources, self._sources).to(images.device)
         if not asked.any():
             return output.new_zeros(())
         with torch.no_grad():

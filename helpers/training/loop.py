@@ -160,7 +160,17 @@ def train(
 class _Training:
     """One run of :func:`train`: what its steps share."""
 
-    def __init__(self, network, feed, plan, seed, guidance, watch, checkpoint, on_step) -> None:
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        feed: Feed,
+        plan: TrainingPlan,
+        seed: int,
+        guidance: Guidance,
+        watch: Watch | None,
+        checkpoint: Path | None,
+        on_step: Callable[[int, float], None] | None,
+    ) -> None:
         self.network, self.feed, self.plan, self.seed = network, feed, plan, seed
         self.guidance, self.watch = guidance, watch
         self.checkpoint, self.on_step = checkpoint, on_step
@@ -204,9 +214,12 @@ class _Training:
             images = batch[:, :1].contiguous(memory_format=torch.channels_last)
         self.network.train()
         with self._clock("forward"):
-            output = self._output(images)
+            with self._autocast():
+                output = self.forward(images)[0]
+            output = output.float()
             loss = segmentation_loss(output, batch[:, 1:])
-            total = loss + self.guidance.term(images, output, torch.from_numpy(sources))
+            with self._autocast():
+                total = loss + self.guidance.term(images, output, torch.from_numpy(sources))
         with self._clock("backward"):
             self.optimiser.zero_grad()
             total.backward()
@@ -222,12 +235,10 @@ class _Training:
         patches = torch.from_numpy(stack).to(self.device).float()
         return apply_affine(patches, affine.to(self.device), plan.crop)
 
-    def _output(self, images: torch.Tensor) -> torch.Tensor:
+    def _autocast(self) -> torch.autocast:
         precision = getattr(torch, self.plan.precision)
         enabled = precision != torch.float32
-        with torch.autocast(self.device.type, dtype=precision, enabled=enabled):
-            output = self.forward(images)[0]
-        return output.float()
+        return torch.autocast(self.device.type, dtype=precision, enabled=enabled)
 
     def _read_losses(self, done: int) -> None:
         for loss in torch.stack(self.unread).tolist() if self.unread else []:
