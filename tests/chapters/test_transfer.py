@@ -251,3 +251,25 @@ def test_figures_show_every_source_and_survive_what_is_missing():
     looks = tables.looks_table(TransferParameters(), "forgetting", [model(["source", "target"])])
     assert len(draw.curves(looks, ["source -> target"]).axes) == 3
     plt.close("all")
+
+
+def learning(method, path, losses, seed=0):
+    """A model of the chapter ``forgetting``, as far as its losses go."""
+    own = {"method": method, "losses": losses, "path": path}
+    return model(["source"], seed) | own
+
+
+def test_a_head_start_is_a_lower_loss_before_any_learning_rate_decays():
+    parameters = TransferParameters(steps=60, fine_steps=40)
+    # Equal in the last fifth of the shorter training, where its learning rate decays.
+    fresh = learning("single", [["target"]], [1.0] * 32 + [0.1] * 28)
+    warm = learning("finetune", [["source"], ["target"]], [0.6] * 32 + [0.1] * 8)
+    table = tables.losses_table(parameters, "forgetting", [fresh, warm])
+    assert list(table["rate"][:3]) == [1, 3, 5]
+    assert list(table["value"]) == pytest.approx([1.0] * 16 + [0.1] * 14 + [0.6] * 16 + [0.1] * 4)
+    claims = [claim for claim in forgetting.CLAIMS if claim.text.startswith("What was learned")]
+    assert outcome(claims, table, "What").value == pytest.approx(0.4)
+    assert outcome(claims, table.iloc[:30], "What").outcome == "not tested here"
+    lines = draw.losses(table, {"fresh": ("single", "target")}).axes[0].lines
+    assert list(lines[-1].get_ydata()) == list(table["value"][:30])
+    plt.close("all")

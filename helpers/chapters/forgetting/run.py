@@ -87,4 +87,7 @@ def results_table(parameters: Parameters, models: Mapping[str, list[dict]]) -> p
     parts = [tables.results_table(parameters, CHAPTER, name, own) for name, own in models.items()]
     tuned = [m for name in ("V", "learning rate") for m in models.get(name, []) if m["checks"]]
     parts.append(tables.looks_table(parameters, CHAPTER, tuned))
+    plain = [model for name in ("V", "polarity") for model in models.get(name, [])]
+    on_target = [model for model in plain if model["path"][-1] == [TARGET]]
+    parts.append(tables.losses_table(parameters, CHAPTER, on_target))
     return pd.concat([part for part in parts if len(part)], ignore_index=True)

@@ -124,6 +124,25 @@ def curves(looks: pd.DataFrame, methods: Sequence[str], train: str = "source -> 
     return figure
 
 
+def losses(table: pd.DataFrame, lines: Mapping[str, tuple[str, str]]) -> Figure:
+    """Training loss against steps; thin lines are seeds.
+
+    Args:
+        lines: by label, method and path.
+    """
+    figure, axis = plt.subplots(figsize=(6.4, 3.9), layout="constrained")
+    rows = table[table["metric"] == "training_loss"]
+    for colour, (label, (method, train)) in zip(COLOURS.values(), lines.items(), strict=False):
+        own = rows[(rows["method"] == method) & (rows["dataset_train"] == train)]
+        for _, seed in own.groupby("seed"):
+            axis.plot(seed["rate"], seed["value"], color=colour, alpha=0.3, lw=0.8)
+        mean = own.groupby("rate")["value"].mean()
+        axis.plot(mean.index, mean, color=colour, label=label)
+    axis.set(xlabel="steps on the target", ylabel="training loss", ylim=(0, None))
+    legend_below(figure, np.array([[axis]]), columns=2)
+    return figure
+
+
 def by_rate(
     sources: Mapping[str, pd.DataFrame], series: Sequence[dict], metric: str, xlabel: str
 ) -> Figure:

@@ -25,6 +25,8 @@ SELECTION_NAMES = {
     "dq_official_code": "DQ, released code",
     "facility_location": "facility location",
 }
+# What the columns of a table hold besides their names.
+SPREAD, STEPS = "std over test images", "rate is the step"
 
 
 def path_of(learned: Iterable[Iterable[str]]) -> str:
@@ -58,17 +60,37 @@ def looks_table(
     """
     rows = []
     for model in models:
+        common = _common(parameters, chapter, "looks", model, STEPS)
         for check in model["checks"]:
-            common = _common(parameters, chapter, "looks", model)
+            at = {"rate": check["step"]}
             for role in model["domains"]:
                 row = {"dataset_test": role, "metric": "watched_dice", "value": check[role]}
-                rows.append(common | row | {"rate": check["step"], "note": "rate is the step"})
-            row = {"metric": "replayed_share", "value": check["replayed"]}
-            rows.append(common | row | {"rate": check["step"], "note": "rate is the step"})
+                rows.append(common | row | at)
+            rows.append(common | at | {"metric": "replayed_share", "value": check["replayed"]})
     return tidy(rows)
 
 
-def _common(parameters: TransferParameters, chapter: str, table: str, model: dict) -> dict:
+def losses_table(
+    parameters: TransferParameters, chapter: str, models: Iterable[dict]
+) -> pd.DataFrame:
+    """Training loss by number of steps, each the mean over a twentieth of ``fine_steps``.
+
+    The column ``rate`` holds the middle of these steps, the column ``table`` says ``"losses"``.
+    """
+    width = max(1, parameters.fine_steps // 20)
+    rows = []
+    for model in models:
+        common = _common(parameters, chapter, "losses", model, STEPS)
+        losses = np.asarray(model["losses"][: len(model["losses"]) // width * width])
+        for place, loss in enumerate(losses.reshape(-1, width).mean(axis=1)):
+            row = {"metric": "training_loss", "value": loss, "rate": (place + 0.5) * width}
+            rows.append(common | row)
+    return tidy(rows)
+
+
+def _common(
+    parameters: TransferParameters, chapter: str, table: str, model: dict, note: str = SPREAD
+) -> dict:
     names = data_names(parameters)
     return {
         "chapter": chapter,
@@ -79,8 +101,7 @@ def _common(parameters: TransferParameters, chapter: str, table: str, model: dic
         "method": name_of(model["method"]),
         "rate": None if model["rate"] is None else 100 * model["rate"],
         "seed": model["seed"],
-        "note": "std over test images; "
-        + ", ".join(f"{role}: {names[role]}" for role in model["domains"]),
+        "note": f"{note}; " + ", ".join(f"{role}: {names[role]}" for role in model["domains"]),
     }
 
 
