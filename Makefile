@@ -15,8 +15,9 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 book: setup
 	$(BIN)/python -m helpers book
 
+# Two processes with one thread each; PYTEST names further options.
 test: setup setup-sphinx
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(PYTEST)
 
 lab: setup
 	$(BIN)/jupyter lab --notebook-dir=notebooks
