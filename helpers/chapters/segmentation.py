@@ -38,7 +38,7 @@ class SegmentationParameters(ChapterParameters):
     width: int = Field(8, ge=1, description="CPnet's first level; 32 is the full network")
     steps: int = Field(80, ge=1, description="optimisation steps on all patches")
     batch_size: int = Field(8, ge=1, description="crops per step")
-    crop: int = Field(96, ge=16, description="side of the training crops, a multiple of 8")
+    crop: int = Field(64, ge=16, description="side of the training crops, a multiple of 8")
     learning_rate: float = Field(0.1, gt=0, description="of SGD")
     scale_range: float = Field(0.5, ge=0, lt=2, description="width of the random scale interval")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="to train on")

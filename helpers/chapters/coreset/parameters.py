@@ -25,7 +25,6 @@ class Parameters(SegmentationParameters):
     n_images: int = Field(72, ge=0, description="images generated, or drawn at most (0: all)")
     seeds: list[Seed] = Field([0, 1], description="one draw and one model each")
     steps: int = Field(50, ge=1, description="optimisation steps of every model")
-    crop: int = Field(64, ge=16, description="side of the training crops, a multiple of 8")
     features: str = Field(
         "mae",
         pattern=r"^(mae|descriptor|pixels|mae-vit-base|timm:.+)$",
