@@ -248,6 +248,9 @@ def test_figures_show_every_source_and_survive_what_is_missing():
     trade = draw.trade_off({"this run": replay_table()}, replay_words.entries(replay_table()))
     labels = {text.get_text() for legend in trade.legends for text in legend.get_texts()}
     assert {"L2-SP", "adaptive replay", "shares of the batch"} <= labels
+    many = {f"family {n}": [{"train": "source"}] for n in range(14)}
+    (axis,) = draw.trade_off({"a": full_matrix()}, many).axes
+    assert len({(line.get_color(), line.get_marker()) for line in axis.lines}) == 14
     looks = tables.looks_table(TransferParameters(), "forgetting", [model(["source", "target"])])
     assert len(draw.curves(looks, ["source -> target"]).axes) == 3
     plt.close("all")

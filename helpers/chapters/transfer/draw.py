@@ -1,6 +1,7 @@
 """Figures that the chapters on transfer share."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -267,11 +268,12 @@ def trade_off(
         layout="constrained",
         squeeze=False,
     )
-    markers = dict(zip(groups, "osD^vPX*<>"[: len(groups)], strict=True))
-    palette = dict(zip(groups, [*COLOURS.values(), "#661100", "#999933"], strict=False))
+    # Eight colours and thirteen marks: no pair twice before 104 families.
+    looks = zip(cycle(COLOURS.values()), cycle("osD^vPX*<>hpd"), strict=False)
+    looks = dict(zip(groups, looks, strict=False))
     for axis, (name, table) in zip(axes.ravel(), sources.items(), strict=True):
         for family, entries in groups.items():
-            _family(axis, table, family, entries, metric, (palette[family], markers[family]))
+            _family(axis, table, family, entries, metric, looks[family])
         axis.set(title=name, xlabel=f"{METRIC_NAMES[metric]} on the target")
     axes[0, 0].set_ylabel(f"{METRIC_NAMES[metric]} on the source")
     legend_below(figure, axes, columns=3)
