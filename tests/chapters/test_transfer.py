@@ -118,6 +118,15 @@ def test_models_that_found_nothing_settle_nothing():
     assert (found.n_seeds, found.value) == (1, pytest.approx(0.7))
 
 
+def test_a_page_names_the_models_that_found_nothing():
+    seeing = rows(("source -> target", "source", 0.0), ("source -> target", "target", 0.6))
+    blind = rows(("target -> source", "source", 0.0, 0.0), ("target -> source", "target", 0.0, 0.1))
+    said = tables.describe_sources("forgetting", {"this run": pd.concat([seeing, blind])})
+    assert "target → source (1 of 2)" in said
+    assert "source → target" not in said
+    assert "nothing" not in tables.describe_sources("forgetting", {"this run": seeing})
+
+
 def test_polarity_is_the_part_of_the_drop_that_goes_when_images_are_inverted():
     plain = rows(("source", "source", 0.8, 0.9), ("source -> target", "source", 0.1, 0.2))
     alike = rows(

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from helpers.chapters.draw_common import draw_outlines, legend_below
 from helpers.chapters.figures import COLOURS
@@ -139,7 +140,10 @@ def losses(table: pd.DataFrame, lines: Mapping[str, tuple[str, str]]) -> Figure:
             axis.plot(seed["rate"], seed["value"], color=colour, alpha=0.3, lw=0.8)
         mean = own.groupby("rate")["value"].mean()
         axis.plot(mean.index, mean, color=colour, label=label)
-    axis.set(xlabel="steps on the target", ylabel="training loss", ylim=(0, None))
+    axis.set(xlabel="steps on the target", ylabel="training loss", yscale="log")
+    axis.yaxis.set_major_formatter(ScalarFormatter())
+    axis.yaxis.set_minor_formatter(NullFormatter())
+    axis.set_yticks([tick for tick in (0.2, 0.5, 1, 2, 5) if tick < axis.get_ylim()[1]])
     legend_below(figure, np.array([[axis]]), columns=2)
     return figure
 

@@ -196,7 +196,10 @@ def wide(
     ]
     shown = cells.unstack(["dataset_test", "metric"])[order]
     shown.columns = [f"{role}: {METRIC_NAMES[metric]}" for role, metric in order]
-    shown = shown.reset_index().rename(
+    shown = shown.reset_index()
+    if "dataset_train" in shown:
+        shown["dataset_train"] = shown["dataset_train"].str.replace("->", "→")
+    shown = shown.rename(
         columns={"dataset_train": "trained on", "method": "method", "rate": "rate (%)"}
     )
     if "rate (%)" in shown:
@@ -239,9 +242,27 @@ def describe_sources(chapter: str, found: dict[str, pd.DataFrame]) -> str:
         profile = table["profile"].iloc[0]
         lines.append(
             f"- **{name}**: {roles}{partly if name == 'recorded' else ''}; profile {profile}, "
-            f"{seeds} seed{'s' if seeds > 1 else ''}"
+            f"{seeds} seed{'s' if seeds > 1 else ''}{_blind(table)}"
         )
     return "\n".join(lines)
+
+
+def _blind(table: pd.DataFrame) -> str:
+    """Which paths of several stages ended in models that find nothing on any domain."""
+    dice = table[(table["metric"] == "dice") & table["dataset_train"].str.contains("->")]
+    models = dice.groupby(["dataset_train", "table", "method", "rate", "seed"], dropna=False)
+    blind = (models["value"].max() == 0).groupby("dataset_train").agg(["sum", "size"])
+    blind = blind[blind["sum"] > 0]
+    if blind.empty:
+        return ""
+    paths = ", ".join(
+        f"{path.replace('->', '→')} ({row['sum']} of {row['size']})"
+        for path, row in blind.iterrows()
+    )
+    return (
+        f". Models that find nothing on any domain: {paths}; they had too few steps to get from "
+        "one domain to the next, and seeds in which nothing was found settle no claim"
+    )
 
 
 def main_source(found: dict[str, pd.DataFrame]) -> str:
