@@ -19,4 +19,4 @@ class TransferParameters(SegmentationParameters):
     fine_steps: int = Field(50, ge=1, description="of a stage that starts from a trained model")
     learning_rate: float = Field(0.05, gt=0, description="of SGD in a first stage")
     fine_learning_rate: float = Field(0.05, gt=0, description="of SGD in a later stage")
-    looks: int = Field(3, ge=1, description="looks at all domains during a later stage")
+    looks: int = Field(2, ge=1, description="looks at all domains during a later stage")
