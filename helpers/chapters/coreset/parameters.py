@@ -16,6 +16,7 @@ Method = Literal[
     "dq_official_code",
     "dq_graphcut",
 ]
+Map = Literal["t-SNE", "UMAP"]
 
 
 class Parameters(SegmentationParameters):
@@ -53,8 +54,11 @@ class Parameters(SegmentationParameters):
     n_bins: int = Field(10, ge=1, description="bins of dataset quantization")
     n_cells: int = Field(50, ge=2, description="k-means cells of the coverage measure")
     map_points: int = Field(1500, ge=10, description="most patches shown in the maps")
+    maps: list[Map] = Field(
+        ["t-SNE", "UMAP"], min_length=1, description="ways to lay out the patches in the plane"
+    )
 
-    @field_validator("rates", "methods", "coverage_rates")
+    @field_validator("rates", "methods", "coverage_rates", "maps")
     @classmethod
     def _distinct(cls, values: list) -> list:
         return distinct(values)

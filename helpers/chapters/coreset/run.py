@@ -98,9 +98,11 @@ def orders(parameters: Parameters, features: np.ndarray) -> dict[str, np.ndarray
 
 
 def place(parameters: Parameters, features: np.ndarray, kept: np.ndarray) -> dict[str, np.ndarray]:
-    """The kept patches in the plane, float32 (n, 2), by t-SNE and by UMAP."""
+    """The kept patches in the plane, float32 (n, 2), by each of the maps asked for."""
     methods = {"t-SNE": "tsne", "UMAP": "umap"}
-    return {name: project(features[kept], m, parameters.seed) for name, m in methods.items()}
+    return {
+        name: project(features[kept], methods[name], parameters.seed) for name in parameters.maps
+    }
 
 
 def check_features(parameters: Parameters, prepared: Prepared, folder: Path) -> list[dict]:
