@@ -19,10 +19,6 @@ def runs_folder(tmp_path_factory):
         yield folder
 
 
-# Between them all that could differ: pretraining, features, selection; stages that build on stages.
-TWICE = ["coreset", "order"]
-
-
 @pytest.fixture(scope="module", params=list(CHAPTERS))
 def smoke(request, runs_folder):
     return run_chapter(request.param, "smoke")
@@ -52,7 +48,6 @@ def test_an_unchanged_run_is_reused_and_another_parameter_is_another_run(smoke):
     assert runner.run_folder(name, "smoke", {"seed": 1}) != smoke.folder
 
 
-@pytest.mark.parametrize("smoke", TWICE, indirect=True)
 def test_a_second_run_gives_the_same_table(smoke, tmp_path, monkeypatch):
     monkeypatch.setenv("BOOK_RUNS_DIR", str(tmp_path))
     again = run_chapter(smoke.record.chapter, "smoke")

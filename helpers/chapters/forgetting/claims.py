@@ -5,6 +5,7 @@ import pandas as pd
 
 from helpers.chapters.claims import Claim
 from helpers.chapters.transfer.tables import paired, values
+from helpers.training.loop import TrainingPlan
 
 THERE, BACK = "source -> target", "target -> source"
 # The same 30 % of the source Dice that the paper calls substantial many times over.
@@ -112,7 +113,7 @@ def _head_start(table: pd.DataFrame) -> list[float]:
     if rows.empty:
         return []
     ends = rows.groupby("dataset_train")["rate"].max()
-    rows = rows[rows["rate"].astype(float) < 0.8 * ends.min()]
+    rows = rows[rows["rate"].astype(float) < (1 - TrainingPlan.decay_share) * ends.min()]
     means = rows.groupby(["dataset_train", "seed"])["value"].mean()
     found = set(means.index.get_level_values(0))
     if not {"target", THERE} <= found:
@@ -161,7 +162,7 @@ CLAIMS = [
     ),
     Claim(
         "What was learned on the source helps to learn the target.",
-        f"{FIVE} (implied)",
+        "this book, after first trials",
         "Mean training loss on the target before the learning rate decays: from random weights "
         "minus from the model of the source, above 0.",
         _head_start,

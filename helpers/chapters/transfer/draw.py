@@ -116,10 +116,7 @@ def curves(looks: pd.DataFrame, methods: Sequence[str], train: str = "source -> 
     for axis, role in zip(axes.ravel(), ROLES, strict=True):
         for place, method in enumerate(methods):
             own = rows[(rows["dataset_test"] == role) & (rows["method"] == method)]
-            for _, seed in own.groupby("seed"):
-                axis.plot(seed["rate"], seed["value"], color=palette[place], alpha=0.3, lw=0.8)
-            mean = own.groupby("rate")["value"].mean()
-            axis.plot(mean.index, mean, color=palette[place], label=method)
+            _seeds_and_mean(axis, own, palette[place], method)
         axis.set(title=f"watched on the {role}", xlabel="steps of fine-tuning", ylim=(0, 1))
     axes[0, 0].set_ylabel("Dice of the foreground")
     legend_below(figure, axes, columns=4)
@@ -136,16 +133,20 @@ def losses(table: pd.DataFrame, lines: Mapping[str, tuple[str, str]]) -> Figure:
     rows = table[table["metric"] == "training_loss"]
     for colour, (label, (method, train)) in zip(COLOURS.values(), lines.items(), strict=False):
         own = rows[(rows["method"] == method) & (rows["dataset_train"] == train)]
-        for _, seed in own.groupby("seed"):
-            axis.plot(seed["rate"], seed["value"], color=colour, alpha=0.3, lw=0.8)
-        mean = own.groupby("rate")["value"].mean()
-        axis.plot(mean.index, mean, color=colour, label=label)
+        _seeds_and_mean(axis, own, colour, label)
     axis.set(xlabel="steps on the target", ylabel="training loss", yscale="log")
     axis.yaxis.set_major_formatter(ScalarFormatter())
     axis.yaxis.set_minor_formatter(NullFormatter())
     axis.set_yticks([tick for tick in (0.2, 0.5, 1, 2, 5) if tick < axis.get_ylim()[1]])
     legend_below(figure, np.array([[axis]]), columns=2)
     return figure
+
+
+def _seeds_and_mean(axis: Axes, rows: pd.DataFrame, colour: str, label: str) -> None:
+    for _, seed in rows.groupby("seed"):
+        axis.plot(seed["rate"], seed["value"], color=colour, alpha=0.3, lw=0.8)
+    mean = rows.groupby("rate")["value"].mean()
+    axis.plot(mean.index, mean, color=colour, label=label)
 
 
 def by_rate(
@@ -273,8 +274,8 @@ def trade_off(
         squeeze=False,
     )
     # Eight colours and thirteen marks: no pair twice before 104 families.
-    looks = zip(cycle(COLOURS.values()), cycle("osD^vPX*<>hpd"), strict=False)
-    looks = dict(zip(groups, looks, strict=False))
+    pairs = zip(cycle(COLOURS.values()), cycle("osD^vPX*<>hpd"), strict=False)
+    looks = dict(zip(groups, pairs, strict=False))
     for axis, (name, table) in zip(axes.ravel(), sources.items(), strict=True):
         for family, entries in groups.items():
             _family(axis, table, family, entries, metric, looks[family])

@@ -260,8 +260,8 @@ def _blind(table: pd.DataFrame) -> str:
         for path, row in blind.iterrows()
     )
     return (
-        f". Models that find nothing on any domain: {paths}; they had too few steps to get from "
-        "one domain to the next, and seeds in which nothing was found settle no claim"
+        f". Models that find nothing on any domain: {paths}; a seed in which no model of a "
+        "comparison found anything settles no claim"
     )
 
 
