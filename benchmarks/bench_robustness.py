@@ -22,7 +22,7 @@ from helpers.models.encoders import EncoderSpec, build_encoder, forward_levels
 from helpers.transferability.distances import cosine_distance
 from helpers.transferability.negatives import choose_negatives
 from helpers.transferability.robustness import FeatureChoice, measure_pairs, score_pairs
-from helpers.transferability.views import Jitter, JitterStrength, draw_jitter
+from helpers.views.jitter import Jitter, JitterStrength, draw_jitter
 
 BATCH = 32
 # Encoder and side of the images.

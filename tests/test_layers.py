@@ -15,10 +15,10 @@ LAYERS = [
     {"chapters"},
     {"experiments", "annotate", "own_model"},
     {"training", "pretraining", "replay", "transferability"},
-    {"models", "features", "quantization", "retention"},
+    {"models", "features", "quantization", "retention", "views"},
     {"data"},
     {"metrics"},
-    {"files", "fingerprints", "leftovers", "locks"},
+    {"files", "fingerprints", "leftovers", "locks", "randomness"},
     {"paths"},
     {"errors"},
 ]
@@ -72,7 +72,7 @@ def test_method_cores_need_neither_cellpose_nor_papermill():
     code = (
         "import sys\n"
         "import helpers.metrics, helpers.quantization, helpers.features.descriptor\n"
-        "import helpers.training.loop, helpers.training.augment, helpers.models.cpnet\n"
+        "import helpers.training.loop, helpers.views.affine, helpers.models.cpnet\n"
         "heavy = {'cellpose', 'papermill', 'umap', 'sphinx'} & set(sys.modules)\n"
         "sys.exit(f'imported: {heavy}' if heavy else 0)\n"
     )

@@ -11,6 +11,7 @@ from torch import nn
 
 from helpers.errors import DataError, ParameterError
 from helpers.files import read_torch
+from helpers.randomness import global_seed
 
 Pooling = Literal["mean", "mean+cls", "cls"]
 MAE_VIT_BASE = "vit_base_patch16_224.mae"
@@ -61,8 +62,7 @@ def timm_encoder(name: str, weights: Path | None = None, seed: int = 0) -> Encod
     import timm
 
     try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with global_seed(seed):
             module = timm.create_model(name, pretrained=False, num_classes=0)
     except RuntimeError as error:
         raise ParameterError(
@@ -143,8 +143,7 @@ def random_like(encoder: Encoder, seed: int = 0) -> Encoder:
             f"encoder {encoder.name!r}: not one of local_mae. Use timm_encoder(name, None, seed)."
         )
     module = copy.deepcopy(encoder.module)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with global_seed(seed):
         for part in module.modules():
             if hasattr(part, "reset_parameters"):
                 part.reset_parameters()

@@ -6,6 +6,7 @@ import torch
 
 from helpers.errors import DataError, ParameterError
 from helpers.files import read_torch, write_torch
+from helpers.randomness import global_seed
 
 
 def build_cpnet(width: int, seed: int, channels: int = 1) -> torch.nn.Module:
@@ -24,8 +25,7 @@ def build_cpnet(width: int, seed: int, channels: int = 1) -> torch.nn.Module:
         raise ParameterError(f"width={width}: expected at least 1")
     from cellpose.resnet_torch import CPnet
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with global_seed(seed):
         return CPnet([channels, *(width * 2**level for level in range(4))], nout=3, sz=3)
 
 

@@ -20,6 +20,7 @@ from torch import nn
 
 from helpers.errors import DataError, ParameterError
 from helpers.files import read_torch, write_torch
+from helpers.randomness import global_seed
 
 FORMAT = "encoder-1"
 UNET_LEVELS = 5
@@ -105,8 +106,7 @@ class Classifier(nn.Module):
     def __init__(self, encoder: nn.Module, n_classes: int, seed: int = 0) -> None:
         super().__init__()
         self.encoder = encoder
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with global_seed(seed):
             self.head = nn.Linear(encoder.out_channels[-1], n_classes)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -136,8 +136,7 @@ def build_encoder(spec: EncoderSpec, seed: int, drop_path: float = 0.0) -> nn.Mo
     Raises:
         ParameterError: no such encoder, or none with feature maps.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with global_seed(seed):
         if match := re.fullmatch(r"unet-([1-9]\d*)", spec.name):
             return UnetEncoder(int(match[1]), spec.channels)
         encoder = _from_library(spec, drop_path)

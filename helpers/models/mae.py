@@ -22,6 +22,7 @@ from torch import nn
 
 from helpers.errors import DataError, ParameterError
 from helpers.files import read_torch, write_torch
+from helpers.randomness import global_seed
 
 FORMAT = "masked-autoencoder-1"
 # Of the variance in the target, as in the released code.
@@ -162,8 +163,7 @@ class Mae(nn.Module):
 
 def build_mae(architecture: MaeArchitecture, seed: int) -> Mae:
     """A masked autoencoder with random weights; the global generator is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with global_seed(seed):
         return Mae(architecture)
 
 

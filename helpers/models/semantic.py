@@ -19,6 +19,7 @@ from torch import nn
 
 from helpers.errors import ParameterError
 from helpers.models.device import resolve_device, resolve_precision
+from helpers.randomness import global_seed
 
 Decoder = Literal["unet", "attention"]
 
@@ -116,8 +117,7 @@ def build_segmenter(
         ParameterError: too few classes, an unknown decoder, or channels that do not fit.
     """
     _check(encoder, n_classes, decoder, decoder_channels)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with global_seed(seed):
         return Segmenter(encoder, n_classes, decoder, tuple(decoder_channels))
 
 

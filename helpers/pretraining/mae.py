@@ -34,6 +34,8 @@ from helpers.models.mae import (
     save_mae,
     to_patches,
 )
+from helpers.pretraining.identity import STEPS, require_same
+from helpers.randomness import step_generator
 
 BETAS = (0.9, 0.95)
 
@@ -144,7 +146,7 @@ def pretrain_mae(
         begin = time.perf_counter()
         for group in optimiser.param_groups:
             group["lr"] = learning_rate_at(step, plan)
-        generator = _generator(seed, step)
+        generator = step_generator(seed, STEPS, step)
         crops = random_crops(images, order[step], architecture.size, plan.smallest_crop, generator)
         batch = ((crops - mean) / std).to(device)
         log.losses.append(_step(mae, optimiser, batch, plan, generator))
@@ -271,12 +273,6 @@ def _oriented(image: torch.Tensor, turn: int) -> torch.Tensor:
     return turned.flip(2) if turn >= 4 else turned
 
 
-def _generator(seed: int, step: int) -> torch.Generator:
-    """For crops and mask of one step: they depend on (seed, step) alone."""
-    drawn = np.random.SeedSequence([seed, 2, step]).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(drawn >> 1))
-
-
 def _parameter_groups(mae: Mae, weight_decay: float) -> list[dict]:
     """Matrices decay; biases, norms (one axis) and tokens do not."""
     learnt = {name: p for name, p in mae.named_parameters() if p.requires_grad}
@@ -312,7 +308,7 @@ def _check(images: np.ndarray, architecture: MaeArchitecture) -> None:
 
 def _finished(path: Path, identity: dict) -> MaeLog:
     _, state = load_mae(path)
-    _require_same(path, state.get("identity"), identity)
+    require_same(path, state.get("identity"), identity)
     return MaeLog(list(state["losses"]), float(state["seconds"]))
 
 
@@ -336,7 +332,7 @@ def _resume(
         return
     state = read_torch(path)
     try:
-        _require_same(path, state["identity"], identity)
+        require_same(path, state["identity"], identity)
         mae.load_state_dict(state["mae"])
         optimiser.load_state_dict(state["optimiser"])
         log.losses, log.seconds = list(state["losses"]), float(state["seconds"])
@@ -344,11 +340,3 @@ def _resume(
         raise DataError(
             f"{path}: not a checkpoint of this pretraining ({error}). Delete it to start afresh."
         ) from error
-
-
-def _require_same(path: Path, found: dict | None, expected: dict) -> None:
-    if found != expected:
-        raise DataError(
-            f"{path}: belongs to another pretraining ({found}; expected {expected}). "
-            "Name another file, or delete this one to train anew."
-        )

@@ -34,7 +34,7 @@ from helpers.models.encoders import (
     save_encoder,
 )
 from helpers.pretraining.augment import cut_crops, draw_crops, erase, mix, strengthen
-from helpers.pretraining.mae import _generator, _require_same
+from helpers.pretraining.identity import STEPS, require_same
 from helpers.pretraining.schedules import (
     SupervisedPlan,
     classification_loss,
@@ -42,6 +42,7 @@ from helpers.pretraining.schedules import (
     learning_rate_at,
     parameter_groups,
 )
+from helpers.randomness import global_seed, step_generator
 
 BETAS = (0.9, 0.999)
 SMALLEST_CROP = 0.8
@@ -283,12 +284,10 @@ class _Run:
         """One optimisation step; all that is random in it depends on (seed, step) alone."""
         for group in self.optimiser.param_groups:
             group["lr"] = self._rate(step)
-        devices = [self.device] if self.device.type == "cuda" else []
-        generator = _generator(self.seed, step)
+        generator = step_generator(self.seed, STEPS, step)
         crops = draw_crops(len(pixels), SMALLEST_CROP, generator)
         # torchvision and stochastic depth draw from the global generators.
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        with global_seed(int(torch.randint(2**62, (), generator=generator)), self.device):
             images = cut_crops(self._moved(pixels).float(), crops, pixels.shape[1])
             images, targets = self._changed(images, labels.to(self.device))
             with self._autocast():
@@ -408,7 +407,7 @@ class _Run:
             return
         state = read_torch(path)
         try:
-            _require_same(path, state["identity"], identity)
+            require_same(path, state["identity"], identity)
             self.network.load_state_dict(state["network"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.log = _as_log(json.loads(state["log"]))
@@ -447,7 +446,7 @@ def _finished(folder: Path, identity: dict) -> SupervisedLog | None:
         raise DataError(
             f"{path}: not the log of a pretraining ({error}). Delete the folder to train anew."
         ) from error
-    _require_same(path, found, identity)
+    require_same(path, found, identity)
     if not finished:
         return None
     lost = [epoch for epoch in log.kept if not encoder_path(folder, epoch).is_file()]

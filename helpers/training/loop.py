@@ -21,12 +21,15 @@ import torch.nn.functional as F
 from helpers.errors import DataError, ParameterError
 from helpers.files import read_torch, write_torch
 from helpers.models.l2sp import decay_groups
-from helpers.training.augment import apply_affine, draw_affine
+from helpers.randomness import step_generator
 from helpers.training.feed import Feed
 from helpers.training.guidance import UNGUIDED, Guidance
 from helpers.training.watch import Check, Watch
+from helpers.views.affine import apply_affine, draw_affine
 
 FLOW_FACTOR = 5.0
+# Stream of random numbers for the views of a step.
+_VIEWS = 2
 
 
 @dataclass(frozen=True)
@@ -228,8 +231,7 @@ class _Training:
 
     def _augmented(self, stack: np.ndarray, step: int) -> torch.Tensor:
         plan = self.plan
-        drawn = np.random.SeedSequence([self.seed, 2, step]).generate_state(1, np.uint64)[0]
-        generator = torch.Generator().manual_seed(int(drawn >> 1))
+        generator = step_generator(self.seed, _VIEWS, step)
         affine = draw_affine(len(stack), stack.shape[-1], plan.crop, plan.scale_range, generator)
         # Half the bytes on the way to a GPU, full precision once there.
         patches = torch.from_numpy(stack).to(self.device).float()

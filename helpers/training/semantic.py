@@ -12,8 +12,7 @@ arXiv 2307.03275 states a constant learning rate of 1e-4 and no optimiser: ``opt
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -28,9 +27,11 @@ from helpers.metrics.semantic import image_confusions, semantic_scores
 from helpers.models.device import resolve_device
 from helpers.models.l2sp import decay_groups
 from helpers.models.semantic import Segmenter, predict_classes
+from helpers.randomness import global_seed, step_generator, step_seed
 from helpers.training.losses import Loss, semantic_loss
-from helpers.training.views import Photometric, apply_views, draw_views
 from helpers.training.watch import Check, evenly
+from helpers.views.jitter import Photometric
+from helpers.views.windows import apply_views, draw_views
 
 Selection = Literal["last", "best_validation"]
 Optimiser = Literal["sgd", "adam"]
@@ -252,7 +253,8 @@ class _Training:
         autocast = torch.autocast(
             self.device.type, dtype=precision, enabled=precision != torch.float32
         )
-        with _global_seed(_seed(self.seed, _NETWORK, step), self.device), autocast:
+        # Dropout draws from the global generator.
+        with global_seed(step_seed(self.seed, _NETWORK, step), self.device), autocast:
             scores = self.model(images)
         loss = semantic_loss(scores.float(), masks, self.plan.loss)
         self.optimiser.zero_grad()
@@ -266,7 +268,7 @@ class _Training:
         rows = batch_at(step, len(data.images), plan.batch_size, self.seed)
         images = torch.from_numpy(np.array(data.images[rows])).to(self.device)
         masks = torch.from_numpy(np.array(data.masks[rows], np.int64)).to(self.device)
-        generator = torch.Generator().manual_seed(_seed(self.seed, _VIEWS, step))
+        generator = step_generator(self.seed, _VIEWS, step)
         if plan.rotate or plan.crop:
             shape = images.shape[2:]
             views = draw_views(len(rows), shape, plan.crop, plan.rotate, generator)
@@ -330,19 +332,6 @@ def _optimiser(model: Segmenter, plan: SemanticPlan) -> torch.optim.Optimizer:
     if plan.optimiser == "adam":
         return torch.optim.Adam(groups, lr=plan.learning_rate)
     return torch.optim.SGD(groups, lr=plan.learning_rate, momentum=plan.momentum)
-
-
-def _seed(seed: int, stream: int, step: int) -> int:
-    drawn = np.random.SeedSequence([seed, stream, step]).generate_state(1, np.uint64)[0]
-    return int(drawn >> 1)
-
-
-@contextmanager
-def _global_seed(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed the global generators, from which dropout draws, and put them back."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
 
 
 def _identity(model: Segmenter, data: _Data, plan: SemanticPlan, seed: int) -> str:

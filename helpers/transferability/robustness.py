@@ -20,7 +20,7 @@ from helpers.errors import DataError, ParameterError
 from helpers.metrics import bootstrap_interval
 from helpers.transferability.distances import DistanceName, all_distances, find_distance
 from helpers.transferability.negatives import Negatives, choose_negatives, in_cycles
-from helpers.transferability.views import Jitter, JitterStrength, draw_jitter, jitter_images
+from helpers.views.jitter import Jitter, JitterStrength, draw_jitter, jitter_images
 
 # Images in 0..1 to feature maps (n, d, h, w), from the shallowest level to the deepest.
 Features = Callable[[Tensor], Sequence[Tensor]]
@@ -33,7 +33,7 @@ class Pairing:
     Attributes:
         strength: of the jitter.
         jitter_per_image: factors drawn for every image instead of one draw for all (repair).
-        grey_aware: see :func:`helpers.transferability.views.jitter_images` (repair).
+        grey_aware: see :func:`helpers.views.jitter.jitter_images` (repair).
         negatives: one per image, ``"reversed"`` (as released) or ``"random"``; or ``"all"`` others.
         apart: negatives never from the same group (repair).
     """

@@ -14,7 +14,7 @@ from helpers.training.semantic import (
     learning_rate_at,
     train_segmenter,
 )
-from helpers.training.views import Photometric
+from helpers.views.jitter import Photometric
 from tests.models.tiny_encoder import TinyEncoder
 
 PLAN = SemanticPlan(steps=6, batch_size=4, looks=3, checkpoint_every=2)

@@ -18,7 +18,7 @@ from helpers.transferability.robustness import (
     robustness,
     score_pairs,
 )
-from helpers.transferability.views import JitterStrength, draw_jitter
+from helpers.views.jitter import JitterStrength, draw_jitter
 from tests.transferability.peers import PEER
 
 PLAIN = {

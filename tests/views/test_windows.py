@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.errors import ParameterError
-from helpers.training.augment import Affine
-from helpers.training.views import Photometric, apply_views, draw_views
+from helpers.views.affine import Affine
+from helpers.views.windows import apply_views, draw_views
 
 
 def views(angle=0.0, flip=1.0, shift=(0.0, 0.0)) -> Affine:
@@ -97,43 +96,3 @@ def test_crops_of_turned_images_stay_within_the_slack():
     assert drawn.shift[:, 0].abs().max() <= 16
     assert drawn.shift[:, 0].abs().max() > 14
     assert drawn.shift[:, 1].abs().max() <= 4
-
-
-STATISTICS = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.25)}
-
-
-def test_jitter_works_on_the_images_before_normalisation_one_by_one():
-    from torchvision.transforms.v2.functional import adjust_brightness
-
-    raw = torch.rand((5, 3, 16, 16), generator=generator(1)) * 0.8
-    mean, std = (torch.tensor(STATISTICS[name])[:, None, None] for name in ("mean", "std"))
-    light = Photometric(**STATISTICS, brightness=0.1, contrast=0, saturation=0, hue=0)
-    jittered = light.apply((raw - mean) / std, generator()) * std + mean
-    factors = [
-        float((after / before).median()) for after, before in zip(jittered, raw, strict=True)
-    ]
-    assert len({round(factor, 4) for factor in factors}) == 5
-    for factor, before, after in zip(factors, raw, jittered, strict=True):
-        assert 0.9 <= factor <= 1.1
-        torch.testing.assert_close(after, adjust_brightness(before, factor), atol=1e-4, rtol=0)
-
-
-def test_jitter_draws_from_its_generator_and_leaves_the_global_one():
-    images = torch.randn((3, 3, 8, 8), generator=generator(2))
-    light = Photometric(**STATISTICS)
-    torch.manual_seed(1)
-    expected = torch.rand(2)
-    torch.manual_seed(1)
-    first = light.apply(images, generator(3))
-    torch.testing.assert_close(torch.rand(2), expected, rtol=0, atol=0)
-    assert torch.equal(first, light.apply(images, generator(3)))
-    assert not torch.equal(first, light.apply(images, generator(4)))
-
-
-@pytest.mark.parametrize(
-    "options",
-    [{"mean": (0.5,)}, {"std": (0.2, 0.3, 0.0)}, {"hue": 0.6}, {"contrast": -0.1}],
-)
-def test_impossible_jitter_is_refused(options):
-    with pytest.raises(ParameterError, match="expected"):
-        Photometric(**{**STATISTICS, **options})

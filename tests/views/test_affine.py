@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.training.augment import Affine, apply_affine, draw_affine
 from helpers.training.targets import flow_targets
+from helpers.views.affine import Affine, apply_affine, draw_affine
 from tests.shapes import discs
 
 
