@@ -124,12 +124,15 @@ def _data_fingerprint(parameters: dict[str, Any]) -> list[str]:
     """Fingerprints of the data a run reads; generated data are covered by parameters and code."""
     from helpers.data.datasets import open_dataset, split_name
     from helpers.data.fetch import fingerprint_of
+    from helpers.experiments.pretrained import source_content
 
     held = [parameters[key] for key in DATA_PARAMETERS if parameters.get(key)]
     given = [name for one in held for name in (one if isinstance(one, list) else [one])]
     names = [part for name in given for part in split_name(name)]
     real = [name for name in names if not name.startswith("synthetic-")]
-    return [open_dataset(n).fingerprint if ":" in n else fingerprint_of(n) for n in real]
+    found = [open_dataset(n).fingerprint if ":" in n else fingerprint_of(n) for n in real]
+    source = parameters.get("source")
+    return [*found, source_content(source)] if source else found
 
 
 def _execute(

@@ -12,6 +12,7 @@ from helpers.data.readers.base import find_files
 from helpers.data.readers.images import decode
 from helpers.errors import DataError, ParameterError
 from helpers.files import replacing, write_json
+from helpers.fingerprints import of_json
 
 SUFFIXES = frozenset({".jpeg", ".jpg", ".png"})
 _BLOCK = 256
@@ -132,7 +133,8 @@ def open_image_folder(
     names = _class_names(root)
     files = find_files(root, SUFFIXES)
     labels = _labels(files, root, names)
-    stem = cache / f"classified-{_key(files, root, size)[:20]}"
+    key = of_json({"squares": 1, "size": size, "files": _listing(files, root)})
+    stem = cache / f"classified-{key[:20]}"
     pixels, meta = (stem.with_suffix(suffix) for suffix in (".npy", ".json"))
     if not meta.is_file():
         _build(pixels, meta, _Source(files, labels, names, size), workers, progress)
@@ -179,9 +181,19 @@ def _labels(files: list[Path], root: Path, names: tuple[str, ...]) -> np.ndarray
     return labels
 
 
-def _key(files: list[Path], root: Path, size: int) -> str:
-    """Of names, sizes and times: reading a large data set through would take hours."""
-    digest = hashlib.sha256(f"square-1 {size}".encode())
+def listing_fingerprint(root: Path) -> str:
+    """Fingerprint of the names, sizes and times of a folder's images, which are not read.
+
+    Reading a large data set through would take hours.
+
+    Raises:
+        DataError: ``root`` is not a folder.
+    """
+    return _listing(find_files(root, SUFFIXES), root)
+
+
+def _listing(files: list[Path], root: Path) -> str:
+    digest = hashlib.sha256()
     for path in files:
         status = path.stat()
         line = f"{path.relative_to(root).as_posix()}\0{status.st_size} {status.st_mtime_ns}\n"

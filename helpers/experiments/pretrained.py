@@ -9,6 +9,7 @@ import torch
 from helpers.data.classified import (
     ClassifiedImages,
     generated_natural,
+    listing_fingerprint,
     open_train_and_validation,
 )
 from helpers.models.encoders import EncoderSpec
@@ -27,12 +28,15 @@ class Source:
             each with one folder per class (ImageNet).
         n_images, n_validation: generated images; not used for a folder.
         size: side in pixels.
+        content: what a folder holds (:func:`source_content`), so that other files are another
+            source.
     """
 
     name: str
     n_images: int
     n_validation: int
     size: int
+    content: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,15 @@ class Pretraining:
     def spec(self) -> EncoderSpec:
         """The encoder."""
         return EncoderSpec(self.encoder)
+
+
+def source_content(name: str) -> str:
+    """Fingerprint of a folder's listing; empty for what is generated, which code and seed fix.
+
+    Raises:
+        DataError: the folder is missing.
+    """
+    return "" if name == GENERATED else listing_fingerprint(Path(name).expanduser())
 
 
 def open_source(source: Source, cache: Path) -> tuple[ClassifiedImages, ClassifiedImages]:

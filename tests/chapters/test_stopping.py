@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from helpers.chapters import runner
 from helpers.chapters.claims import judge
+from helpers.chapters.stopping import run as work
 from helpers.chapters.stopping import tables
 from helpers.chapters.stopping.claims import CLAIMS
 from helpers.chapters.stopping.parameters import Parameters
@@ -137,3 +139,14 @@ def test_values_by_seed_have_the_mean_over_set_ups():
     rows = [rng.normal(size=5) for _ in range(6)]
     rows[2][3] = np.nan
     assert means_over_set_ups(rows).mean() == pytest.approx(over_set_ups(rows).mean)
+
+
+def test_another_file_in_a_source_folder_is_another_pretraining_and_another_run(tmp_path):
+    (tmp_path / "train/cat").mkdir(parents=True)
+    parameters = Parameters.check({"profile": "laptop", "source": str(tmp_path)})
+    before = work.pretraining(parameters, 0), runner._data_fingerprint(parameters.model_dump())
+    (tmp_path / "train/cat/a.png").write_bytes(b"")
+    work._source_content.cache_clear()
+    after = work.pretraining(parameters, 0), runner._data_fingerprint(parameters.model_dump())
+    assert before[0] != after[0]
+    assert before[1] != after[1]

@@ -6,6 +6,7 @@ from helpers.data.classified import (
     ClassifiedImages,
     classified,
     generated_natural,
+    listing_fingerprint,
     open_image_folder,
     open_train_and_validation,
 )
@@ -41,6 +42,17 @@ def test_a_folder_is_read_in_the_order_of_its_names(tmp_path):
     expected = [[10, 21, 200], [0, 20, 200], [20, 22, 200]]
     assert found.images.shape == (3, 8, 8, 3)
     assert (found.images == np.array(expected)[:, None, None]).all()
+
+
+def test_a_listing_knows_other_files_without_reading_them(tmp_path):
+    root = paint(tmp_path / "in")
+    before = listing_fingerprint(root)
+    (root / "notes.txt").write_text("no picture")
+    assert listing_fingerprint(root) == before
+    write(root / "cat/b.png", np.zeros((8, 8, 3), np.uint8))
+    assert listing_fingerprint(root) != before
+    with pytest.raises(DataError, match="is not a folder"):
+        listing_fingerprint(tmp_path / "none")
 
 
 def test_the_central_square_is_cut_out_of_the_resized_picture(tmp_path):

@@ -1,7 +1,7 @@
 """The work of the chapter ``stopping``: pretrain, score, transfer, stop online."""
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ from helpers import fingerprints
 from helpers.chapters.segmentation import precision_name, worker_count
 from helpers.chapters.stopping.parameters import Parameters
 from helpers.chapters.trials import TrialStore, run_trials
-from helpers.experiments.pretrained import Pretraining, Source, run_pretraining
+from helpers.experiments.pretrained import Pretraining, Source, run_pretraining, source_content
 from helpers.experiments.stopping import (
     Scoring,
     Start,
@@ -51,7 +51,7 @@ def open_tasks(parameters: Parameters) -> dict[str, Task]:
     }
 
 
-def cache() -> Path:
+def decoded_folder() -> Path:
     """Where decoded source images lie."""
     return runs_dir() / "data" / "classified"
 
@@ -66,6 +66,7 @@ def pretraining(parameters: Parameters, seed: int) -> Pretraining:
         parameters.n_source,
         parameters.n_source_validation,
         parameters.source_size,
+        _source_content(parameters.source),
     )
     plan = SupervisedPlan(
         epochs=parameters.epochs,
@@ -77,6 +78,12 @@ def pretraining(parameters: Parameters, seed: int) -> Pretraining:
     )
     device = resolve_device(parameters.device).type
     return Pretraining(source, parameters.encoder, plan, seed, device, parameters.threads)
+
+
+@cache
+def _source_content(name: str) -> str:
+    """Once per process: a chapter's trials all mean the same files."""
+    return source_content(name)
 
 
 def online_rule(parameters: Parameters, watch_start: bool = False) -> StoppingRule:
@@ -154,7 +161,7 @@ class Found:
 def pretrain(parameters: Parameters) -> dict[int, dict]:
     """Full pretrainings by seed."""
     trials = [pretraining(parameters, seed) for seed in parameters.seeds]
-    work = partial(_run_pretraining, cache=cache())
+    work = partial(_run_pretraining, cache=decoded_folder())
     found = run_trials(trials, work, _pretraining_store(), worker_count(parameters))
     return dict(zip(parameters.seeds, found, strict=True))
 
@@ -254,7 +261,7 @@ def _run_pretraining(trial: Pretraining, folder: Path, cache: Path) -> dict:
 
 
 def _run_online(trial: StoppedPretraining, folder: Path, task: Task, store: TrialStore) -> dict:
-    return run_online(trial, folder, task, cache())
+    return run_online(trial, folder, task, decoded_folder())
 
 
 def _run_scoring(trial: Scoring, folder: Path, task: Task, store: TrialStore) -> dict:
