@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -21,13 +22,21 @@ def output_folder(chapter: str) -> Path:
     return folder
 
 
-def save(chapter: str, table: pd.DataFrame, data: list[dict], models: list[dict]) -> Path:
+def save(
+    chapter: str,
+    table: pd.DataFrame,
+    data: list[dict],
+    models: list[dict],
+    further: dict[str, Any] | None = None,
+) -> Path:
     """Keep a chapter's results table, the provenance of its data and the work it took.
 
     Args:
         data: one entry per data set: name, source, complete, coverage, fingerprint.
         models: results of the chapter's trials; ``train_seconds`` of each are added up, whenever
             they were spent, so that a run that found its trials done does not look cheap.
+        further: plain values about the work that depend on the machine, as seconds do; they go
+            into the record, not into the table.
 
     Returns:
         The path of ``results.csv``.
@@ -35,7 +44,7 @@ def save(chapter: str, table: pd.DataFrame, data: list[dict], models: list[dict]
     folder = output_folder(chapter)
     write_table(table, folder / "results.csv")
     seconds = round(sum(model["train_seconds"] for model in models), 1)
-    work = {"models": len(models), "train_seconds": seconds}
+    work = {"models": len(models), "train_seconds": seconds, **(further or {})}
     write_json(folder / "provenance.json", {"data": data, "work": work})
     return folder / "results.csv"
 

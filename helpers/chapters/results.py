@@ -67,8 +67,17 @@ def recorded(chapter: str) -> pd.DataFrame:
 
 def recorded_data(chapter: str) -> list[dict]:
     """The data sets behind a chapter's recorded runs, with coverage, from their records."""
-    records = sorted((FOLDER / "recorded").glob(f"{chapter}-*.json"))
-    return [d for path in records for d in json.loads(path.read_text(encoding="utf-8"))["data"]]
+    return [data for record in _records(chapter) for data in record["data"]]
+
+
+def recorded_work(chapter: str) -> dict:
+    """What a chapter's recorded runs say of the work they took, by profile."""
+    return {record["profile"]: record["work"] for record in _records(chapter)}
+
+
+def _records(chapter: str) -> list[dict]:
+    paths = sorted((FOLDER / "recorded").glob(f"{chapter}-*.json"))
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
 
 
 def recorded_files(chapter: str) -> list[Path]:

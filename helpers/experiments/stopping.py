@@ -4,6 +4,7 @@ A *start* is where encoders come from: a pretraining, or one that was stopped by
 checkpoint of a start can be scored on a task's training images and transferred to the task.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -77,8 +78,8 @@ def run_online(trial: StoppedPretraining, folder: Path, task: Task, cache: Path)
     """Pretrain until the rule stops it.
 
     Returns:
-        As :func:`helpers.experiments.pretrained.run_pretraining`, with the losses by epoch under
-        ``notes`` and the epoch ``chosen`` by the rule.
+        As :func:`helpers.experiments.pretrained.run_pretraining`, with the losses by epoch and the
+        seconds of every look under ``notes``, and the epoch ``chosen`` by the rule.
     """
     part = task.part("train")
     result = run_pretraining(trial.pretraining, folder, cache, partial(_look, trial, part))
@@ -88,9 +89,11 @@ def run_online(trial: StoppedPretraining, folder: Path, task: Task, cache: Path)
 
 def _look(trial: StoppedPretraining, part: Part, state: EpochState) -> bool:
     """Score the encoder after an epoch; true if the rule has had enough."""
+    begin = time.perf_counter()
     losses = state.log.notes.setdefault("robustness_losses", [])
+    seconds = state.log.notes.setdefault("look_seconds", [])
     # Epochs that are done again after an interruption are looked at again.
-    del losses[state.epoch :]
+    del losses[state.epoch :], seconds[state.epoch :]
     features = _features(state.encoder, state.mean, state.std)
     images, groups = _drawn(part, trial.n_images, trial.pretraining.seed)
     device = next(state.encoder.parameters()).device
@@ -100,6 +103,7 @@ def _look(trial: StoppedPretraining, part: Part, state: EpochState) -> bool:
     )[trial.choice]
     rng = np.random.default_rng(trial.pretraining.seed)
     losses.append(score_pairs(pairs, rng, trial.margin).loss)
+    seconds.append(round(time.perf_counter() - begin, 3))
     if len(losses) <= trial.rule.least:
         return False
     return stop_online(losses, trial.rule).enough

@@ -6,7 +6,7 @@ import pytest
 from helpers.chapters import runner
 from helpers.chapters.claims import judge
 from helpers.chapters.stopping import run as work
-from helpers.chapters.stopping import tables
+from helpers.chapters.stopping import tables, words
 from helpers.chapters.stopping.claims import CLAIMS
 from helpers.chapters.stopping.parameters import Parameters
 from helpers.chapters.stopping.run import Found
@@ -51,7 +51,10 @@ def made_up(start_loss=0.5):
     online = {
         "epochs": epochs[:4],
         "chosen": 2,
-        "notes": {"robustness_losses": [start_loss, 0.4, 0.2, 0.25]},
+        "notes": {
+            "robustness_losses": [start_loss, 0.4, 0.2, 0.25],
+            "look_seconds": [0.5, 0.25, 0.25, 0.25],
+        },
         "train_seconds": 3.0,
     }
     found = Found(
@@ -60,7 +63,7 @@ def made_up(start_loss=0.5):
         dict.fromkeys(SEEDS, online),
         {(s, False): model | {"mean_dice": DICE[2, i]} for i, s in enumerate(SEEDS)},
     )
-    return found, {seed: {"epochs": epochs} for seed in SEEDS}
+    return found, {seed: {"epochs": epochs, "train_seconds": 4.0} for seed in SEEDS}
 
 
 @pytest.fixture
@@ -139,6 +142,21 @@ def test_values_by_seed_have_the_mean_over_set_ups():
     rows = [rng.normal(size=5) for _ in range(6)]
     rows[2][3] = np.nan
     assert means_over_set_ups(rows).mean() == pytest.approx(over_set_ups(rows).mean)
+
+
+def test_time_spent_counts_epochs_and_looks():
+    found, pretrainings = made_up()
+    spent = words.time_spent(pretrainings, {"fundus": found})
+    assert spent["full"] == {"epochs": 4, "train_seconds": 4.0}
+    assert spent["stopped"]["fundus"] == {
+        "epochs": 3.0,
+        "train_seconds": 3.0,
+        "look_seconds": 1.25,
+    }
+    line = words.describe_time({"this run": spent}).splitlines()[-1]
+    assert line == (
+        "- **fundus** (this run): 3.0 of 4 epochs, 4 of 4 s, 1.2 s of them for the looks."
+    )
 
 
 def test_another_file_in_a_source_folder_is_another_pretraining_and_another_run(tmp_path):

@@ -44,19 +44,44 @@ def describe_pretraining(pretrainings: dict[int, dict]) -> str:
     )
 
 
-def describe_time(pretrainings: dict[int, dict], found: dict[str, Found]) -> str:
-    """Epochs and seconds that online stopping spent, against the full pretraining, by task."""
-    full = [run["train_seconds"] for run in pretrainings.values()]
-    epochs = max(record["epoch"] for run in pretrainings.values() for record in run["epochs"])
-    lines = []
+def time_spent(pretrainings: dict[int, dict], found: dict[str, Found]) -> dict:
+    """Epochs and seconds of the full and of the stopped pretrainings, means over seeds.
+
+    Those of a stopped one include its looks at the task's images.
+    """
+    stopped = {}
     for task, one in found.items():
-        seen = [run["epochs"][-1]["epoch"] for run in one.online.values()]
-        spent = [run["train_seconds"] for run in one.online.values()]
-        lines.append(
-            f"- **{task}**: {np.mean(seen):.1f} of {epochs} epochs, {np.mean(spent):.0f} of "
-            f"{np.mean(full):.0f} s of training (means over seeds; times depend on the machine)."
-        )
-    return "\n".join(lines)
+        looks = [sum(run["notes"]["look_seconds"]) for run in one.online.values()]
+        trained = [run["train_seconds"] for run in one.online.values()]
+        stopped[task] = {
+            "epochs": float(np.mean([run["epochs"][-1]["epoch"] for run in one.online.values()])),
+            "train_seconds": float(np.mean(trained)),
+            "look_seconds": float(np.mean(looks)),
+        }
+    full = {
+        "epochs": max(r["epoch"] for run in pretrainings.values() for r in run["epochs"]),
+        "train_seconds": float(np.mean([run["train_seconds"] for run in pretrainings.values()])),
+    }
+    return {"full": full, "stopped": stopped}
+
+
+def describe_time(spent: dict[str, dict]) -> str:
+    """What online stopping spent against the full pretraining, by source and task.
+
+    Args:
+        spent: of :func:`time_spent`, by source (a recorded profile, or this run).
+    """
+    lines = []
+    for source, one in spent.items():
+        full = one["full"]
+        for task, stopped in one["stopped"].items():
+            lines.append(
+                f"- **{task}** ({source}): {stopped['epochs']:.1f} of {full['epochs']} epochs, "
+                f"{stopped['train_seconds'] + stopped['look_seconds']:.0f} of "
+                f"{full['train_seconds']:.0f} s, {stopped['look_seconds']:.1f} s of them for the "
+                "looks."
+            )
+    return "Means over seeds; seconds depend on the machine.\n\n" + "\n".join(lines)
 
 
 def describe_undefined(found: dict[str, Found]) -> str:
