@@ -41,7 +41,13 @@ def one_score(loss):
 
 def made_up(start_loss=0.5):
     losses = [start_loss, *LOSS[1:]]
-    model = {"mean_jaccard": 0.3, "pooled_dice": 0.5, "n_cases": 3, "dice": {"disc": 0.5}}
+    model = {
+        "mean_jaccard": 0.3,
+        "pooled_dice": 0.5,
+        "n_cases": 3,
+        "dice": {"disc": 0.5},
+        "jaccard": {"disc": 0.25},
+    }
     transfers = {
         (seed, epoch, False): model | {"mean_dice": DICE[row, column]}
         for row, epoch in enumerate(EPOCHS)
@@ -115,6 +121,9 @@ def test_views_of_the_table(table):
     rules = tables.rules_table(table).set_index("rule")
     assert rules.loc[FULL, "regret (Dice points)"] == "0.00"
     assert rules.loc[ROBUST, "rank correlation"] == "-0.80"
+    [row] = tables.classes_table(table).to_dict("records")
+    assert (row["class"], row["encoder"]) == ("disc", "fine-tuned")
+    assert (row["Dice, full"], row["Jaccard, no pretraining"]) == ("0.500", "0.250")
     online = tables.online_table(table)
     assert online["epoch chosen"].tolist() == [2, 2]
     assert online["pretraining saved"].tolist() == ["25%", "25%"]

@@ -113,8 +113,9 @@ def _transfer_rows(task: str, found: Found) -> list[dict]:
             }
             for metric in ("mean_dice", "mean_jaccard", "pooled_dice"):
                 rows.append(common | {"metric": metric, "value": model[metric]})
-            for name, value in model["dice"].items():
-                rows.append(common | {"metric": "dice", "method": name, "value": value})
+            for metric in ("dice", "jaccard"):
+                for name, value in model[metric].items():
+                    rows.append(common | {"metric": metric, "method": name, "value": value})
     return rows
 
 
@@ -266,6 +267,24 @@ def rules_table(table: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def classes_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Dice and Jaccard of every class after no and after full pretraining, means over seeds."""
+    rows = table[(table["table"] == "transfer") & table["metric"].isin(["dice", "jaccard"])]
+    last = rows["rate"].max()
+    found = []
+    for (task, way, name), own in rows.groupby(["dataset_test", "dataset_train", "method"]):
+        mean = own.groupby(["rate", "metric"])["value"].mean()
+        found.append(
+            {"task": task, "encoder": way, "class": name}
+            | {
+                f"{metric}, {start}": f"{mean[epoch, key]:.3f}"
+                for metric, key in (("Dice", "dice"), ("Jaccard", "jaccard"))
+                for start, epoch in (("no pretraining", 0), ("full", last))
+            }
+        )
+    return pd.DataFrame(found)
 
 
 def online_table(table: pd.DataFrame) -> pd.DataFrame:
