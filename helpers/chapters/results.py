@@ -76,8 +76,10 @@ def recorded_work(chapter: str) -> dict:
 
 
 def _records(chapter: str) -> list[dict]:
+    # The name of another chapter may begin with this one's.
     paths = sorted((FOLDER / "recorded").glob(f"{chapter}-*.json"))
-    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    return [record for record in records if record["chapter"] == chapter]
 
 
 def recorded_files(chapter: str) -> list[Path]:

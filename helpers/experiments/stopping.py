@@ -5,7 +5,7 @@ checkpoint of a start can be scored on a task's training images and transferred 
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
@@ -26,6 +26,7 @@ from helpers.training.semantic import Selection, SemanticPlan, train_segmenter
 from helpers.transferability.estimators import (
     ESTIMATORS,
     LevelFeatures,
+    PixelSample,
     cc_fv,
     leep,
     nce,
@@ -41,6 +42,8 @@ from helpers.transferability.robustness import (
 
 MARGINS = (0.0, 0.25, 0.5, 0.75, 1.0)
 EXAMPLES = 4
+# Images whose feature maps are in memory at a time.
+BATCH = 32
 PUBLISHED = Pairing()
 # Repairs of the published pairing, each alone and all together.
 PAIRINGS = {
@@ -145,23 +148,35 @@ def run_scoring(
 
     Returns:
         ``robustness``: for every distance, pooling, level (1 the deepest) and margin the loss and
-        its interval over images; ``estimators``: by name, higher is better, only with the published
-        pairing; ``undefined``: why an estimator has no value.
+        its interval over images (other pairings than the published one: for its defaults and every
+        margin); ``estimators``: by name, higher is better, only with the published pairing;
+        ``undefined``: why an estimator has no value.
     """
     pretraining = pretraining_of(trial.start)
     torch.set_num_threads(pretraining.threads)
     saved = load_encoder(encoder_path(folder_of(trial.start), trial.epoch))
     part = task.part("train")
+    saved.encoder.to(pretraining.device)
     features = _features(saved.encoder, saved.mean, saved.std)
     images, groups = _drawn(part, trial.n_images, trial.seed)
-    choices = [
-        FeatureChoice(distance, pooled, -top)
-        for distance, pooled, top in product(
-            ("cosine", "pearson", "l2"), (True, False), range(1, levels(saved.spec) + 1)
-        )
-    ]
+    choices = [FeatureChoice()]
+    if trial.pairing == "published":
+        choices = [
+            FeatureChoice(distance, pooled, -top)
+            for distance, pooled, top in product(
+                ("cosine", "pearson", "l2"), (True, False), range(1, levels(saved.spec) + 1)
+            )
+        ]
     generator = torch.Generator().manual_seed(trial.seed)
-    measured = measure_pairs(features, images, generator, choices, PAIRINGS[trial.pairing], groups)
+    measured = measure_pairs(
+        features,
+        images.to(pretraining.device),
+        generator,
+        choices,
+        PAIRINGS[trial.pairing],
+        groups,
+        BATCH,
+    )
     result: dict = {"robustness": _losses(measured, trial.seed), "train_seconds": 0.0}
     if trial.pairing == "published":
         result |= _estimates(trial, saved, part)
@@ -186,20 +201,13 @@ def _losses(measured: dict, seed: int) -> list[dict]:
     return rows
 
 
-@torch.inference_mode()
 def _estimates(trial: Scoring, saved: SavedEncoder, part: Part) -> dict:
     """The rival estimators, on pixels of the deepest level (CC-FV: of all levels)."""
     rows = _rows(len(part.images), trial.n_images, trial.seed)
-    images, masks = torch.from_numpy(part.images[rows]), part.masks[rows].astype(np.int64)
-    maps = forward_levels(saved.encoder, normalise(images, saved.mean, saved.std))
-    samples = [
-        sample_pixels(one.float().numpy(), masks, trial.pixels, np.random.default_rng(trial.seed))
-        for one in maps
-    ]
+    samples, pooled = _sampled(saved, part.images[rows], part.masks[rows], trial)
     deepest = samples[-1]
     probabilities = _source_probabilities(saved, deepest.features)
     labels = deepest.labels
-    pooled = [one.float().mean(dim=(2, 3)).numpy() for one in maps]
     calls = {name: partial(call, deepest.features, labels) for name, call in ESTIMATORS.items()}
     calls |= {
         "leep": partial(leep, probabilities, labels),
@@ -218,6 +226,33 @@ def _estimates(trial: Scoring, saved: SavedEncoder, part: Part) -> dict:
     return {"estimators": values, "undefined": undefined}
 
 
+def _sampled(
+    saved: SavedEncoder, images: np.ndarray, masks: np.ndarray, trial: Scoring
+) -> tuple[list[PixelSample], list[np.ndarray]]:
+    """Pixels, the same ones, and pooled features (n, d) of every level."""
+    n_levels = levels(saved.spec)
+    generators = [np.random.default_rng(trial.seed) for _ in range(n_levels)]
+    samples: list[list[PixelSample]] = [[] for _ in range(n_levels)]
+    pooled: list[list[np.ndarray]] = [[] for _ in range(n_levels)]
+    labels = masks.astype(np.int64)
+    for rows, maps in _maps(saved, images):
+        for level, one in enumerate(maps):
+            drawn = sample_pixels(one, labels[rows], trial.pixels, generators[level])
+            samples[level].append(drawn)
+            pooled[level].append(one.mean(axis=(2, 3)))
+    return [PixelSample.joined(parts) for parts in samples], [np.concatenate(p) for p in pooled]
+
+
+@torch.inference_mode()
+def _maps(saved: SavedEncoder, images: np.ndarray) -> Iterator[tuple[slice, list[np.ndarray]]]:
+    """Feature maps of every level, float32, a batch of images at a time."""
+    device = next(saved.encoder.parameters()).device
+    for start in range(0, len(images), BATCH):
+        rows = slice(start, start + BATCH)
+        batch = normalise(torch.from_numpy(images[rows]).to(device), saved.mean, saved.std)
+        yield rows, [one.float().cpu().numpy() for one in forward_levels(saved.encoder, batch)]
+
+
 def _source_probabilities(saved: SavedEncoder, features: np.ndarray) -> np.ndarray:
     """Softmax of the pretraining's classifier at every pixel, float64 (m, source classes)."""
     head = saved.extra["head"]
@@ -225,13 +260,10 @@ def _source_probabilities(saved: SavedEncoder, features: np.ndarray) -> np.ndarr
     return torch.softmax(logits + head["bias"].double(), dim=1).numpy()
 
 
-@torch.inference_mode()
 def pooled_features(path: Path, part: Part) -> np.ndarray:
     """Deepest features of a saved encoder, averaged over each image, float32 (n, d)."""
-    saved = load_encoder(path)
-    images = torch.from_numpy(part.images)
-    maps = forward_levels(saved.encoder, normalise(images, saved.mean, saved.std))
-    return maps[-1].float().mean(dim=(2, 3)).numpy()
+    maps = _maps(load_encoder(path), part.images)
+    return np.concatenate([found[-1].mean(axis=(2, 3)) for _, found in maps])
 
 
 def _features(

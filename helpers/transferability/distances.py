@@ -39,12 +39,15 @@ DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def all_distances(name: DistanceName, a: Tensor, b: Tensor) -> Tensor:
-    """Distance of each of (n, d) to each of (m, d), as (n, m), by one matrix product.
+    """Distance of each of (n, d) to each of (m, d), as float64 (n, m), by one matrix product.
+
+    In double precision: the squares of long vectors that lie close together cancel.
 
     Raises:
         ParameterError: unknown distance.
     """
     find_distance(name)
+    a, b = a.double(), b.double()
     if name == "l2":
         squares = a.square().sum(-1)[:, None] + b.square().sum(-1)[None, :]
         return ((squares - 2 * a @ b.T) / a.shape[-1]).clamp_min(0)

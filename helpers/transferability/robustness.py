@@ -227,12 +227,12 @@ class _AgainstAll:
         self._kept: dict[FeatureChoice, list[tuple[Tensor, Tensor]]] = {}
 
     def take(self, choice: FeatureChoice, rows: np.ndarray, queries: Tensor, keys: Tensor) -> None:
-        self._kept.setdefault(choice, []).append((queries, keys))
+        self._kept.setdefault(choice, []).append((queries.cpu(), keys.cpu()))
 
     def pairs(self, choice: FeatureChoice) -> Pairs:
         queries, keys = (torch.cat(part) for part in zip(*self._kept.pop(choice), strict=True))
-        positive = find_distance(choice.distance)(queries, keys).double().cpu().numpy()
-        negative = all_distances(choice.distance, queries, keys).double().cpu().numpy()
+        positive = find_distance(choice.distance)(queries, keys).double().numpy()
+        negative = all_distances(choice.distance, queries, keys).numpy()
         negative[self._same] = np.nan
         return Pairs(positive, negative)
 

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -152,3 +154,16 @@ def test_recorded_numbers_from_a_subset_say_so():
     said = tables.describe_sources(sources)
     for data in results.recorded_data("redundancy"):
         assert data["complete"] or data["coverage"] in said
+
+
+def test_records_of_a_chapter_whose_name_goes_on_are_not_its_own(tmp_path, monkeypatch):
+    folder = tmp_path / "recorded"
+    folder.mkdir()
+    for name in ("stopping-published", "stopping"):
+        record = {"chapter": name, "profile": "real", "work": {"models": len(name)}, "data": [name]}
+        (folder / f"{name}-real.json").write_text(json.dumps(record))
+    monkeypatch.setattr(results, "FOLDER", tmp_path)
+    assert results.recorded_work("stopping") == {"real": {"models": len("stopping")}}
+    assert results.recorded_data("stopping-published") == ["stopping-published"]
+    (folder / "stopping-real.json").unlink()
+    assert results.recorded_work("stopping") == {}

@@ -1,6 +1,7 @@
 """The chapters on stopping: parameters, and rules applied to results made by hand."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from helpers.chapters import runner
@@ -10,7 +11,16 @@ from helpers.chapters.stopping import tables, words
 from helpers.chapters.stopping.claims import CLAIMS
 from helpers.chapters.stopping.parameters import Parameters
 from helpers.chapters.stopping.run import Found
-from helpers.chapters.stopping.tables import FULL, NONE, ONLINE, ORACLE, RANDOM, ROBUST, WATCHED
+from helpers.chapters.stopping.tables import (
+    FULL,
+    NONE,
+    ONLINE,
+    ORACLE,
+    OTHERS,
+    RANDOM,
+    ROBUST,
+    WATCHED,
+)
 from helpers.errors import ParameterError
 from helpers.transferability.judging import means_over_set_ups, over_set_ups
 
@@ -36,6 +46,7 @@ def parameters():
 
 def one_score(loss):
     row = {"distance": "cosine", "pooled": True, "from_top": 1, "margin": 0.5, "loss": loss}
+    row |= {"low": loss - 0.1, "high": loss + 0.1}
     return {"robustness": [row], "estimators": {"logme": -loss}, "undefined": {}}
 
 
@@ -85,6 +96,7 @@ def table(parameters):
         (FULL, DICE[3], 0),
         (ORACLE, DICE[3], 0),
         (NONE, DICE[0], 1),
+        (OTHERS, DICE[3], 0),
         (RANDOM, DICE[1:].mean(axis=0), 0),
         (ONLINE, DICE[2], 0.25),
         (WATCHED, DICE[2], 0.25),
@@ -93,33 +105,48 @@ def table(parameters):
     ],
 )
 def test_rules_take_the_checkpoints_they_should(table, rule, reached, saved):
-    np.testing.assert_allclose(tables.values(table, rule), reached / 0.7)
-    np.testing.assert_allclose(tables.values(table, rule, "regret"), 0.7 - reached)
+    regret = DICE[3] - reached
+    np.testing.assert_allclose(tables.values(table, rule), 1 - regret / 0.7)
+    np.testing.assert_allclose(tables.values(table, rule, "regret"), regret, atol=1e-12)
     np.testing.assert_allclose(tables.values(table, rule, "compute_saved"), saved)
 
 
 def test_a_random_start_that_is_more_robust_is_kept_when_watched(parameters):
     found, pretrainings = made_up(start_loss=0.1)
     table = tables.results_table(parameters, pretrainings, {"task": None}, {"task": found})
-    np.testing.assert_allclose(tables.values(table, WATCHED), DICE[0] / 0.7)
-    np.testing.assert_allclose(tables.values(table, ONLINE), DICE[2] / 0.7)
+    for rule, reached in ((WATCHED, DICE[0]), (ONLINE, DICE[2])):
+        np.testing.assert_allclose(tables.values(table, rule), 1 - (DICE[3] - reached) / 0.7)
 
 
 def test_verdicts_follow_their_rules(table):
     outcomes = [judge(claim, table).outcome for claim in CLAIMS]
-    assert outcomes == [
-        "does not hold",
-        "does not hold",
-        "holds",
-        "holds",
-        "does not hold",
-        "not tested here",
-    ]
+    no, yes = "does not hold", "holds"
+    assert outcomes == [no, no, yes, no, no, no, yes, no, no, "not tested here"]
+
+
+def test_ties_are_not_called_better(parameters):
+    """All checkpoints alike: nothing outperforms anything, and every TIS is 1."""
+    found, pretrainings = made_up()
+    for models in (found.transfers, found.online_transfers):
+        for model in models.values():
+            model["mean_dice"] = 0.5
+    table = tables.results_table(parameters, pretrainings, {"task": None}, {"task": found})
+    for claim in CLAIMS:
+        expected = "holds" if claim.threshold == 0.98 else "does not hold"
+        assert judge(claim, table).outcome in (expected, "not tested here"), claim.text
+
+
+def test_recorded_profiles_stay_apart(table, monkeypatch):
+    recorded = pd.concat([table.assign(profile="real"), table.assign(profile="gpu")])
+    monkeypatch.setattr(tables.results, "recorded", lambda name: recorded)
+    found = tables.gather(table)
+    assert list(found) == ["recorded, real", "recorded, gpu", "this run"]
+    assert all(len(one) == len(table) for one in found.values())
 
 
 def test_views_of_the_table(table):
     rules = tables.rules_table(table).set_index("rule")
-    assert rules.loc[FULL, "regret (Dice points)"] == "0.00"
+    assert rules.loc[FULL, "regret (Dice points)"] == "0.0"
     assert rules.loc[ROBUST, "rank correlation"] == "-0.80"
     [row] = tables.classes_table(table).to_dict("records")
     assert (row["class"], row["encoder"]) == ("disc", "fine-tuned")
@@ -128,6 +155,8 @@ def test_views_of_the_table(table):
     assert online["epoch chosen"].tolist() == [2, 2]
     assert online["pretraining saved"].tolist() == ["25%", "25%"]
     assert online["Dice against full"].tolist() == ["-0.080", "-0.140"]
+    assert rules.loc[ORACLE, "TIS"] == "1.000"
+    assert "task 3" in words.describe_cases({"this run": table})
     assert len(tables.curves(table, "task")) == 2 * len(EPOCHS) * len(SEEDS) + len(EPOCHS) * 2
 
 
@@ -139,6 +168,7 @@ def test_views_of_the_table(table):
         ({"pairings": ["all repairs"]}, "'published' among them"),
         ({"pairings": ["published", "better"]}, "must be of published"),
         ({"seeds": [1, 1]}, "none twice"),
+        ({"least": 9}, "must not be above epochs=8"),
     ],
 )
 def test_impossible_parameters_are_refused(values, message):

@@ -53,6 +53,18 @@ def images(n=7, size=16, seed=1):
     return torch.rand((n, 3, size, size), generator=torch.Generator().manual_seed(seed))
 
 
+def one_step(image, step, factor, grey_aware):
+    """One step of the jitter of one image (3, h, w)."""
+    if grey_aware and torch.equal(image[0], image[1]) and torch.equal(image[0], image[2]):
+        if step == "saturation":
+            return image**factor
+        if step == "hue":
+            columns = np.arange(image.shape[2])
+            shade = 1 + factor * (2 * columns / (len(columns) - 1) - 1)
+            return (image * torch.from_numpy(shade).float()).clamp(0, 1)
+    return PEER[step](image, factor)
+
+
 def plain_loss(encoder, pictures, seed, choice, margin, pairing, groups=None):
     """The definition, image by image, with torchvision's jitter and numpy's distances."""
     generator = torch.Generator().manual_seed(seed)
@@ -63,7 +75,8 @@ def plain_loss(encoder, pictures, seed, choice, margin, pairing, groups=None):
     for side, i in itertools.product(range(2), range(n)):
         image = pictures[i]
         for step in views[side].order:
-            image = PEER[step](image, float(getattr(views[side], step)[i if draws > 1 else 0]))
+            factor = float(getattr(views[side], step)[i if draws > 1 else 0])
+            image = one_step(image, step, factor, pairing.grey_aware)
         chosen = encoder(image[None])[choice.level if choice.level < 0 else choice.level - 1][0]
         array = chosen.detach().numpy()
         vectors[side].append(array.mean(axis=(1, 2)) if choice.pooled else array.ravel())
@@ -115,6 +128,31 @@ def test_the_score_equals_the_definition(pairing, batch_size):
         found = score_pairs(pairs[choice], np.random.default_rng(0), margin)
         np.testing.assert_allclose(found.per_image, expected, atol=1e-6)
         assert found.loss == pytest.approx(expected.mean(), abs=1e-6)
+
+
+@pytest.mark.parametrize("negatives", ["reversed", "all"])
+@pytest.mark.parametrize("grey", [range(0), range(7), range(3)], ids=["none", "all", "some"])
+def test_grey_aware_views_equal_the_definition(negatives, grey):
+    encoder, pictures = TinyEncoder(), images()
+    pictures[list(grey)] = pictures[list(grey), :1].repeat(1, 3, 1, 1)
+    pairing = Pairing(jitter_per_image=True, grey_aware=True, negatives=negatives)
+    generator = torch.Generator().manual_seed(5)
+    pairs = measure_pairs(encoder, pictures, generator, CHOICES, pairing)
+    for choice in CHOICES:
+        expected = plain_loss(encoder, pictures, 5, choice, 0.5, pairing)
+        found = score_pairs(pairs[choice], np.random.default_rng(0), 0.5)
+        np.testing.assert_allclose(found.per_image, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("distance", sorted(PLAIN))
+def test_all_distances_of_long_vectors_close_together(distance):
+    """As at the start of a pretraining, in single precision: their squares cancel."""
+    vectors = 30 + 0.01 * torch.randn((6, 500), generator=torch.Generator().manual_seed(2))
+    found = all_distances(distance, vectors, vectors.flip(0)).numpy()
+    plain = PLAIN[distance]
+    wide = vectors.double().numpy()
+    expected = np.array([[plain(a, b) for b in wide[::-1]] for a in wide])
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-10)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from helpers.chapters.draw_common import legend_below
 from helpers.chapters.figures import COLOURS
 from helpers.chapters.stopping import tables
-from helpers.chapters.stopping.tables import FULL, ORACLE, ROBUST, WAYS
+from helpers.chapters.stopping.tables import FULL, ONLINE, ORACLE, ROBUST, WAYS
 from helpers.experiments.tasks import Task
 from helpers.metrics import student_interval
 
@@ -20,9 +20,23 @@ WAY_STYLES = {
 }
 MARKS = {
     ROBUST: {"color": COLOURS["orange"], "marker": "o"},
+    ONLINE: {"color": COLOURS["sky"], "marker": "v"},
     FULL: {"color": COLOURS["black"], "marker": "s"},
     ORACLE: {"color": COLOURS["purple"], "marker": "*"},
 }
+# Forms of the score, in the order of the parameter.
+PAIRING_STYLES = [
+    {"color": COLOURS[colour], "linestyle": line, "marker": marker}
+    for colour, line, marker in (
+        ("orange", "-", "o"),
+        ("amber", "--", "s"),
+        ("sky", "--", "^"),
+        ("green", ":", "D"),
+        ("blue", ":", "v"),
+        ("purple", "-", "X"),
+    )
+]
+BOUNDS = ("robustness_low", "robustness_high")
 CLASS_COLOURS = ("#000000", COLOURS["orange"], COLOURS["sky"], COLOURS["green"])
 
 
@@ -101,12 +115,20 @@ def _accuracy(axis, table: pd.DataFrame) -> None:
 
 def _loss(axis, table: pd.DataFrame, task: str) -> None:
     rows = table[(table["table"] == "scores") & (table["dataset_test"] == task)]
-    styles = [COLOURS["orange"], COLOURS["amber"], COLOURS["purple"], COLOURS["sky"]]
     names = [m for m in rows["method"].unique() if m.startswith("robustness, ") and ":" not in m]
-    for name, colour in zip(names, styles * 2, strict=False):
+    for name, style in zip(names, PAIRING_STYLES, strict=False):
+        own = rows[rows["method"] == name]
         label = f"robustness loss, {name.removeprefix('robustness, ')}"
-        _band(axis, rows[rows["method"] == name], label, color=colour, marker="o")
+        _band(axis, own[own["metric"] == "robustness_loss"], label, **style)
+        if name == "robustness, published":
+            _over_images(axis, own, style["color"])
     axis.set_ylabel("robustness loss\n(lower: more robust)")
+
+
+def _over_images(axis, rows: pd.DataFrame, colour: str) -> None:
+    """The interval of the score over images, mean over seeds, as bars."""
+    at = {name: rows[rows["metric"] == name].groupby("rate")["value"].mean() for name in BOUNDS}
+    axis.vlines(at[BOUNDS[0]].index, *at.values(), color=colour, linewidth=1)
 
 
 def _dice(axis, table: pd.DataFrame, task: str) -> None:
@@ -129,7 +151,8 @@ def _dice(axis, table: pd.DataFrame, task: str) -> None:
                 & (table["dataset_test"] == task)
                 & (table["dataset_train"] == way)
             ]
-            for epoch in chosen["value"].unique():
+            # The online rule may choose an epoch that was not transferred for all seeds.
+            for epoch in means.index.intersection(chosen["value"]):
                 axis.plot(
                     epoch,
                     means[epoch],

@@ -58,6 +58,7 @@ class Parameters(ChapterParameters):
     margin: Literal[0.0, 0.25, 0.5, 0.75, 1.0] = Field(0.5, description="of the score")
     patience: int = Field(1, ge=1, description="of the online rule, in epochs")
     smoothing: int = Field(1, ge=1, description="epochs over which the online rule averages")
+    least: int = Field(1, ge=1, description="first epoch that the online rule may choose")
     projection: Literal["umap", "tsne", "pca"] = Field(
         "umap", description="of the features into the plane"
     )
@@ -87,4 +88,6 @@ class Parameters(ChapterParameters):
             raise ValueError(
                 f"checkpoints {self.checkpoints} must ascend and end with epochs={self.epochs}"
             )
+        if self.least > self.epochs:
+            raise ValueError(f"least={self.least} must not be above epochs={self.epochs}")
         return self

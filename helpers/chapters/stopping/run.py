@@ -88,7 +88,9 @@ def _source_content(name: str) -> str:
 
 def online_rule(parameters: Parameters, watch_start: bool = False) -> StoppingRule:
     """The online rule; looks are the epochs."""
-    return StoppingRule(parameters.patience, parameters.smoothing, watch_start=watch_start)
+    return StoppingRule(
+        parameters.patience, parameters.smoothing, parameters.least, watch_start=watch_start
+    )
 
 
 def stopped(parameters: Parameters, seed: int) -> StoppedPretraining:

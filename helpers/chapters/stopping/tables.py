@@ -1,7 +1,11 @@
 """Results tables of the chapter ``stopping``, and the rules applied to them.
 
 In the column ``rate`` stands the epoch of the checkpoint, in ``dataset_train`` whether the encoder
-was frozen.
+was frozen. Regret is paired: Dice from the best checkpoint (by the mean over seeds) minus Dice from
+the chosen one, both of the same seed; TIS is 1 - regret over the best mean. Their means over seeds
+are those of :func:`helpers.transferability.judging.transferability_indicator_score`, the oracle has
+no spread, and how easy a seed is does not enter. A rule that chooses by seed can beat the oracle,
+which takes one checkpoint for all.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,8 +17,8 @@ from helpers.chapters import results
 from helpers.chapters.results import tidy
 from helpers.chapters.stopping.parameters import Parameters
 from helpers.chapters.stopping.run import Found, epochs_of, online_rule
-from helpers.chapters.stopping_published.tables import points, with_interval
 from helpers.experiments.tasks import Task
+from helpers.metrics import student_interval
 from helpers.transferability.judging import (
     choose_highest,
     choose_lowest,
@@ -27,8 +31,11 @@ WAYS = {True: "frozen", False: "fine-tuned"}
 DEFAULT = {"distance": "cosine", "pooled": True, "from_top": 1}
 ROBUST = "lowest robustness loss"
 FULL, NONE, RANDOM, ORACLE = "always full", "no pretraining", "random checkpoint", "oracle"
+OTHERS = "best on the other seeds"
 ACCURACY, ONLINE = "highest source accuracy", "online, really stopped"
 WATCHED = "online, random start watched along"
+# The loss and its interval over images.
+SCORE_METRICS = {"robustness_loss": "loss", "robustness_low": "low", "robustness_high": "high"}
 ESTIMATOR_NAMES = {
     "logme": "LogME",
     "h_score": "H-score",
@@ -75,7 +82,8 @@ def _score_rows(parameters: Parameters, task: str, found: Found) -> list[dict]:
             if one["margin"] != parameters.margin or (pairing != "published" and form != DEFAULT):
                 continue
             name = {"table": "scores", "method": score_name(pairing, form)}
-            rows.append(common | name | {"metric": "robustness_loss", "value": one["loss"]})
+            for metric, key in SCORE_METRICS.items():
+                rows.append(common | name | {"metric": metric, "value": one[key]})
         for name, value in score.get("estimators", {}).items():
             own = {"table": "scores", "method": ESTIMATOR_NAMES[name], "metric": "estimator"}
             rows.append(common | own | {"value": value})
@@ -164,7 +172,7 @@ def _rule_rows(
     epochs, seeds = epochs_of(parameters), parameters.seeds
     for frozen in parameters.frozen:
         dice = dice_of(found, epochs, seeds, frozen)
-        best = float(dice.mean(axis=1).max())
+        best = dice[choose_highest(dice.mean(axis=1))]
         for place, seed in enumerate(seeds):
             common = {
                 "table": "rules",
@@ -175,9 +183,10 @@ def _rule_rows(
             own = indicators(parameters, pretrainings, found, seed)
             taken = _taken(parameters, own, found, (dice, place, frozen))
             for rule, (reached, length, seen) in taken.items():
+                regret = best[place] - reached
                 values = {
-                    "tis": reached / best,
-                    "regret": best - reached,
+                    "tis": 1 - regret / best.mean(),
+                    "regret": regret,
                     "compute_saved": compute_saved(range(parameters.epochs + 1), seen),
                     "length_chosen": length,
                 }
@@ -216,6 +225,10 @@ def _taken(
     taken[NONE] = (column[0], 0, 0)
     best = choose_highest(dice.mean(axis=1))
     taken[ORACLE] = (column[best], epochs[best], full)
+    others = np.delete(dice, place, axis=1)
+    if others.shape[1]:
+        at = choose_highest(others.mean(axis=1))
+        taken[OTHERS] = (column[at], epochs[at], full)
     online = found.online[seed]
     reached = found.online_transfers[seed, frozen]["mean_dice"]
     seen = online["epochs"][-1]["epoch"]
@@ -230,9 +243,17 @@ def _taken(
 
 
 def gather(this_run: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """All numbers by source; the paper's are those of the chapter on its released tables."""
-    recorded = results.recorded("stopping")
-    return ({"recorded": recorded} if len(recorded) else {}) | {"this run": this_run}
+    """All numbers by source, a recorded run of each profile by itself.
+
+    The paper's numbers are those of the chapter on its released tables.
+    """
+    recorded = results.recorded("stopping").groupby("profile", sort=False)
+    return {recorded_name(name): rows for name, rows in recorded} | {"this run": this_run}
+
+
+def recorded_name(profile: str) -> str:
+    """A recorded run as pages call it."""
+    return f"recorded, {profile}"
 
 
 def values(
@@ -252,21 +273,44 @@ def rules_of(table: pd.DataFrame) -> list[str]:
     return list(table.loc[table["table"] == "rules", "method"].unique())
 
 
-def rules_table(table: pd.DataFrame) -> pd.DataFrame:
-    """TIS, regret, compute saved and rank correlation of every rule."""
+def tasks_of(table: pd.DataFrame) -> list[str]:
+    """The tasks of a table, in its order."""
+    return list(table.loc[table["table"] == "rules", "dataset_test"].unique())
+
+
+def rules_table(table: pd.DataFrame, task: str | None = None) -> pd.DataFrame:
+    """TIS, regret, compute saved and rank correlation of every rule, with intervals over seeds.
+
+    Args:
+        task: one of the tasks; otherwise the mean over all.
+    """
     rows = []
     for rule in rules_of(table):
-        rho = values(table, rule, "rank_correlation")
+        found = {
+            metric: values(table, rule, metric, task)
+            for metric in ("tis", "regret", "compute_saved", "rank_correlation")
+        }
         rows.append(
             {
                 "rule": rule,
-                "TIS": with_interval(values(table, rule)),
-                "regret (Dice points)": points(values(table, rule, "regret").mean()),
-                "pretraining saved": f"{values(table, rule, 'compute_saved').mean():.0%}",
-                "rank correlation": f"{rho.mean():+.2f}" if len(rho) else "–",
+                "TIS": between(found["tis"], "{:.3f}"),
+                "regret (Dice points)": between(100 * found["regret"], "{:.1f}"),
+                "pretraining saved": between(found["compute_saved"], "{:.0%}"),
+                "rank correlation": between(found["rank_correlation"], "{:+.2f}"),
             }
         )
     return pd.DataFrame(rows)
+
+
+def between(numbers: pd.Series, form: str) -> str:
+    """Mean over seeds and its 95 % interval, which is left out where all seeds agree."""
+    if not len(numbers):
+        return "–"
+    mean = form.format(numbers.mean())
+    if len(numbers) < 2 or numbers.std() < 1e-9:
+        return mean
+    low, high = map(form.format, student_interval(list(numbers)))
+    return f"{mean} ({low} to {high})"
 
 
 def classes_table(table: pd.DataFrame) -> pd.DataFrame:

@@ -5,7 +5,7 @@ import pandas as pd
 
 from helpers.chapters.stopping import tables
 from helpers.chapters.stopping.run import Found
-from helpers.chapters.stopping.tables import FULL, NONE, ONLINE, ROBUST, values
+from helpers.chapters.stopping.tables import FULL, NONE, ONLINE, RANDOM, ROBUST, values
 from helpers.data.classes import LabelChange
 from helpers.experiments.tasks import Task
 
@@ -98,17 +98,35 @@ def describe_undefined(found: dict[str, Found]) -> str:
     )
 
 
+def describe_cases(found: dict[str, pd.DataFrame]) -> str:
+    """How many patients or sources the Dice of each source of numbers rests on."""
+    lines = []
+    for source, table in found.items():
+        rows = table[table["table"] == "transfer"]
+        counts = rows.groupby("dataset_test", sort=False)["n"].first()
+        listed = ", ".join(f"{task} {int(n)}" for task, n in counts.items())
+        lines.append(f"- {source}: {listed}")
+    return (
+        "Patients or sources that were tested, in one split for all seeds:\n\n"
+        + "\n".join(lines)
+        + "\n\nIntervals over seeds do not hold the chance of which patients these are: with fewer "
+        "than ten, read a difference between checkpoints as one between checkpoints *on these "
+        "patients*."
+    )
+
+
 def for_a_lab(found: dict[str, pd.DataFrame]) -> str:
     """One paragraph drawn from the recorded numbers (from this run's where none are recorded)."""
-    name = "recorded" if "recorded" in found else "this run"
-    table = found[name]
+    name, table = next(iter(found.items()))
     regret = {
-        rule: 100 * values(table, rule, "regret").mean() for rule in (ROBUST, FULL, NONE, ONLINE)
+        rule: 100 * values(table, rule, "regret").mean()
+        for rule in (ROBUST, FULL, NONE, ONLINE, RANDOM)
     }
     saved = values(table, ONLINE, "compute_saved").mean()
     return (
         f"**{name}**: against the best checkpoint, the last one loses {regret[FULL]:.1f} Dice "
-        f"points, the one of lowest robustness loss {regret[ROBUST]:.1f}, the random "
-        f"initialisation {regret[NONE]:.1f}. Stopping online saved {saved:.0%} of the pretraining "
-        f"and ended {regret[ONLINE]:.1f} points below the best."
+        f"points, the one of lowest robustness loss {regret[ROBUST]:.1f}, one drawn at random "
+        f"{regret[RANDOM]:.1f}, the random initialisation {regret[NONE]:.1f}. Stopping online "
+        f"saved {saved:.0%} of the pretraining and ended {regret[ONLINE]:.1f} points below the "
+        "best."
     )

@@ -4,6 +4,7 @@ Drawing pixels, because the estimators cannot take them all, is what Tan, Li and
 (arXiv 2109.15242).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,16 @@ class PixelSample:
     features: np.ndarray
     labels: np.ndarray
     image: np.ndarray
+
+    @classmethod
+    def joined(cls, parts: Sequence["PixelSample"]) -> "PixelSample":
+        """Samples of further images in a row, as if drawn in one call."""
+        before = np.cumsum([0] + [part.image.max() + 1 for part in parts[:-1]])
+        return cls(
+            np.concatenate([part.features for part in parts]),
+            np.concatenate([part.labels for part in parts]),
+            np.concatenate([part.image + n for part, n in zip(parts, before, strict=True)]),
+        )
 
 
 def sample_pixels(
