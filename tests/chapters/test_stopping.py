@@ -207,3 +207,9 @@ def test_another_file_in_a_source_folder_is_another_pretraining_and_another_run(
     after = work.pretraining(parameters, 0), runner._data_fingerprint(parameters.model_dump())
     assert before[0] != after[0]
     assert before[1] != after[1]
+
+
+def test_an_epoch_that_is_transferred_anyway_is_not_transferred_twice(parameters):
+    stop = work.stopped(parameters, 1)
+    assert work._start_of_chosen(parameters, stop, 2) == work.pretraining(parameters, 1)
+    assert work._start_of_chosen(parameters, stop, 3) == stop

@@ -194,7 +194,13 @@ def compute(parameters: Parameters, task: Task) -> Found:
     stops = {seed: stopped(parameters, seed) for seed in parameters.seeds}
     online = run(_run_online, stops)
     chosen = {
-        (seed, frozen): transfer(parameters, stops[seed], online[seed]["chosen"], frozen, seed)
+        (seed, frozen): transfer(
+            parameters,
+            _start_of_chosen(parameters, stops[seed], online[seed]["chosen"]),
+            online[seed]["chosen"],
+            frozen,
+            seed,
+        )
         for seed in parameters.seeds
         for frozen in parameters.frozen
     }
@@ -204,6 +210,17 @@ def compute(parameters: Parameters, task: Task) -> Found:
         online,
         run(_run_transfer, chosen),
     )
+
+
+def _start_of_chosen(parameters: Parameters, stop: StoppedPretraining, epoch: int) -> Start:
+    """Where the encoder comes from that the online rule chose.
+
+    A stopped pretraining is the beginning of the full one, so that an epoch whose checkpoint is
+    transferred anyway needs no second transfer.
+    """
+    if epoch in parameters.checkpoints:
+        return pretraining(parameters, stop.pretraining.seed)
+    return stop
 
 
 class _Runner:
