@@ -2,12 +2,27 @@
 
 import json
 import os
+import pickle
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from helpers.errors import DataError
+
+# What the unpickler raises at bytes that were never pickled depends on the bytes.
+_UNREADABLE = (
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    pickle.UnpicklingError,
+    struct.error,
+)
 
 
 @contextmanager
@@ -53,13 +68,11 @@ def read_torch(path: Path) -> Any:
     Raises:
         DataError: the file is empty, cut off, or no such file at all.
     """
-    import pickle
-
     import torch
 
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+    except _UNREADABLE as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(
             f"{path}: not readable as saved tensors ({first}). Delete the file to make it anew."

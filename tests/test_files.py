@@ -1,4 +1,5 @@
 import os
+import random
 import subprocess
 import sys
 
@@ -28,6 +29,18 @@ def test_tensors_come_back_and_code_does_not_run(tmp_path):
     for name in ("evil.pt", "empty.pt", "cut.pt", "absent.pt"):
         with pytest.raises(DataError, match=name):
             read_torch(tmp_path / name)
+
+
+def test_whatever_is_no_pickle_is_named(tmp_path):
+    """Text and noise: every first byte is another instruction to the unpickler."""
+    path = tmp_path / "noise.pt"
+    noise = random.Random(0)
+    contents = [b"hello", b"just some words, no tensors at all", *(bytes([k]) for k in range(256))]
+    contents += [noise.randbytes(60) for _ in range(200)]
+    for content in contents:
+        path.write_bytes(content)
+        with pytest.raises(DataError, match="not readable as saved tensors"):
+            read_torch(path)
 
 
 def test_only_what_dead_processes_left_is_cleared(tmp_path):
