@@ -1,6 +1,6 @@
 """Pieces of figures that several chapters use."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -28,6 +28,29 @@ METHOD_STYLES = {
 WHITE = 1.2
 
 
+def picture_grid(
+    rows: int, columns: int, size: tuple[float, float], ratios: Sequence[float] | None = None
+) -> tuple[Figure, np.ndarray]:
+    """A figure for pictures: axes (rows, columns) without frames.
+
+    Args:
+        size: width and height of one in inches.
+        ratios: widths of the columns in units of that width, if they differ.
+    """
+    widths = [1.0] * columns if ratios is None else list(ratios)
+    figure, axes = plt.subplots(
+        rows,
+        columns,
+        figsize=(size[0] * sum(widths), size[1] * rows),
+        layout="constrained",
+        squeeze=False,
+        width_ratios=widths,
+    )
+    for axis in axes.ravel():
+        axis.axis("off")
+    return figure, axes
+
+
 def chosen_patches(
     images: np.ndarray, chosen: Mapping[str, np.ndarray], columns: int = 8
 ) -> Figure:
@@ -38,13 +61,7 @@ def chosen_patches(
         chosen: indices by name of the method.
     """
     columns = min(columns, max(map(len, chosen.values())))
-    figure, axes = plt.subplots(
-        len(chosen),
-        columns,
-        figsize=(1.1 * columns, 1.35 * len(chosen)),
-        layout="constrained",
-        squeeze=False,
-    )
+    figure, axes = picture_grid(len(chosen), columns, (1.1, 1.35))
     for row, (name, indices) in zip(axes, chosen.items(), strict=True):
         row[0].set_title(name, loc="left", fontsize=9)
         spread = np.linspace(0, len(indices) - 1, min(columns, len(indices))).astype(int)
@@ -53,22 +70,19 @@ def chosen_patches(
 
 
 def draw_patches(axes: np.ndarray, images: np.ndarray, indices: np.ndarray) -> None:
-    """Patches in grey, one per axis; axes that are left over stay empty."""
-    for axis in axes:
-        axis.axis("off")
+    """Patches in grey, one per axis of a grid of pictures; axes left over stay empty."""
     for axis, index in zip(axes, indices, strict=False):
         axis.imshow(np.float32(images[index]), cmap="gray", vmin=0, vmax=WHITE)
 
 
 def draw_outlines(axis: Axes, image: np.ndarray, labels: np.ndarray) -> None:
-    """An image in grey with the outlines of its instances in orange."""
+    """An image in grey with the outlines of its instances in orange, on a grid of pictures."""
     grey = image.mean(axis=2) if image.ndim == 3 else image
     low, high = np.percentile(grey, [0.5, 99.5])
     shade = np.clip((grey - low) / max(high - low, 1e-6), 0, 1)
     picture = np.dstack([shade] * 3)
     picture[find_boundaries(labels, mode="inner")] = (0.90, 0.40, 0.0)
     axis.imshow(picture, interpolation="nearest")
-    axis.axis("off")
 
 
 def rate_axis(axis: Axes) -> None:

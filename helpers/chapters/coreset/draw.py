@@ -23,6 +23,7 @@ from helpers.chapters.draw_common import (
     chosen_patches,
     draw_patches,
     legend_below,
+    picture_grid,
     rate_axis,
 )
 from helpers.chapters.figures import COLOURS, ramp
@@ -73,18 +74,11 @@ def reconstructions(images: np.ndarray, masked: np.ndarray, reconstructed: np.nd
         reconstructed: (n, size, size).
     """
     rows = {"patch": images, "seen": masked, "reconstructed": reconstructed}
-    figure, axes = plt.subplots(
-        len(rows),
-        len(images),
-        figsize=(1.3 * len(images), 1.4 * len(rows)),
-        layout="constrained",
-        squeeze=False,
-    )
+    figure, axes = picture_grid(len(rows), len(images), (1.3, 1.4))
     grey = plt.get_cmap("gray").with_extremes(bad="#9DB7C4")
     for row, (name, pictures) in zip(axes, rows.items(), strict=True):
         for axis, picture in zip(row, pictures, strict=True):
             axis.imshow(np.float32(picture), cmap=grey, vmin=0, vmax=WHITE)
-            axis.axis("off")
         row[0].set_title(name, loc="left", fontsize=9)
     return figure
 
@@ -120,18 +114,10 @@ def first_picks(images: np.ndarray, orders: Mapping[str, np.ndarray], columns: i
     """
     columns = min(columns, min(map(len, orders.values())))
     ratios = [1] * columns + [0.35] + [1] * columns
-    figure, axes = plt.subplots(
-        len(orders),
-        len(ratios),
-        figsize=(0.95 * sum(ratios), 1.3 * len(orders)),
-        layout="constrained",
-        squeeze=False,
-        width_ratios=ratios,
-    )
+    figure, axes = picture_grid(len(orders), len(ratios), (0.95, 1.3), ratios)
     for row, (name, order) in zip(axes, orders.items(), strict=True):
         draw_patches(row[:columns], images, order[:columns])
         draw_patches(row[columns + 1 :], images, order[-columns:])
-        row[columns].axis("off")
         row[0].set_title(f"{name}: first", loc="left", fontsize=9)
         row[columns + 1].set_title("last", loc="left", fontsize=9)
     return figure

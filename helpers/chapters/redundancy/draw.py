@@ -12,6 +12,7 @@ from helpers.chapters.draw_common import (
     chosen_patches,
     draw_outlines,
     legend_below,
+    picture_grid,
     rate_axis,
 )
 from helpers.chapters.figures import COLOURS, use_style
@@ -83,9 +84,9 @@ def merged_cells(sample: Sample) -> tuple[Figure, pd.DataFrame]:
     """The true instances, and the same foreground as one instance, with what metrics say of it."""
     merged = (sample.labels > 0).astype(np.int32)
     scores = evaluate(sample.labels, merged).as_dict()
-    figure, axes = plt.subplots(1, 2, figsize=(6.4, 3.3), layout="constrained")
+    figure, axes = picture_grid(1, 2, (3.2, 3.3))
     panels = [(sample.labels, f"annotation: {sample.n_instances} cells"), (merged, "one cell")]
-    for axis, (labels, title) in zip(axes, panels, strict=True):
+    for axis, (labels, title) in zip(axes[0], panels, strict=True):
         draw_outlines(axis, sample.image, labels)
         axis.set_title(title)
     kept = ["iou", "dice", "pq_paper", "pq", "ap_50", "aji"]
@@ -96,11 +97,7 @@ def merged_cells(sample: Sample) -> tuple[Figure, pd.DataFrame]:
 def sample_images(samples: list[Sample], columns: int = 4) -> Figure:
     """Held-out images with the outlines of their annotated instances."""
     columns = min(columns, len(samples))
-    figure, axes = plt.subplots(
-        1, columns, figsize=(2.1 * columns, 2.4), layout="constrained", squeeze=False
-    )
-    for axis in axes.ravel():
-        axis.axis("off")
+    figure, axes = picture_grid(1, columns, (2.1, 2.4))
     for axis, sample in zip(axes.ravel(), samples, strict=False):
         draw_outlines(axis, sample.image, sample.labels)
         axis.set_title(f"{sample.n_instances} instances", fontsize=9)
@@ -110,13 +107,7 @@ def sample_images(samples: list[Sample], columns: int = 4) -> Figure:
 def predictions_by_rate(samples: list[Sample], masks: dict[str, list[np.ndarray]]) -> Figure:
     """Annotation and predictions of a few held-out images; one row per image."""
     columns = ["annotation", *masks]
-    figure, axes = plt.subplots(
-        len(samples),
-        len(columns),
-        figsize=(2.1 * len(columns), 2.2 * len(samples)),
-        layout="constrained",
-        squeeze=False,
-    )
+    figure, axes = picture_grid(len(samples), len(columns), (2.1, 2.2))
     for row, (axis_row, sample) in enumerate(zip(axes, samples, strict=True)):
         shown = [sample.labels, *(predicted[row] for predicted in masks.values())]
         for axis, labels, name in zip(axis_row, shown, columns, strict=True):

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from helpers.chapters.draw_common import legend_below
+from helpers.chapters.draw_common import legend_below, picture_grid
 from helpers.chapters.figures import COLOURS
 from helpers.chapters.stopping import tables
 from helpers.chapters.stopping.tables import FULL, ONLINE, ORACLE, ROBUST, WAYS
@@ -44,33 +44,22 @@ def source(
     images: np.ndarray, labels: np.ndarray, names: Sequence[str], columns: int = 8
 ) -> Figure:
     """Pictures of the pretraining source with their classes, two rows."""
-    figure, axes = plt.subplots(
-        2, columns, figsize=(1.15 * columns, 2.8), layout="constrained", squeeze=False
-    )
+    figure, axes = picture_grid(2, columns, (1.15, 1.4))
     for axis, image, label in zip(axes.ravel(), images, labels, strict=False):
         axis.imshow(image)
         axis.set_title(names[label], fontsize=7)
-    for axis in axes.ravel():
-        axis.axis("off")
     return figure
 
 
 def tasks(opened: dict[str, Task], columns: int = 4) -> Figure:
     """Test images of every task with the annotated classes in colour."""
-    figure, axes = plt.subplots(
-        len(opened),
-        columns,
-        figsize=(1.9 * columns, 2.1 * len(opened)),
-        layout="constrained",
-        squeeze=False,
-    )
+    figure, axes = picture_grid(len(opened), columns, (1.9, 2.1))
     for row, (name, task) in zip(axes, opened.items(), strict=True):
         part = task.part("test")
         shown = np.flatnonzero(part.masks.any(axis=(1, 2)))
         shown = shown[np.linspace(0, len(shown) - 1, columns).astype(int)]
         for axis, index in zip(row, shown, strict=True):
             axis.imshow(coloured(part.images[index], part.masks[index]))
-            axis.axis("off")
         row[0].set_title(f"{name}: {', '.join(task.classes)}", loc="left", fontsize=9)
     return figure
 
@@ -222,16 +211,9 @@ def predictions(task: Task, masks: dict[str, np.ndarray], shown: Sequence[int]) 
     """
     part = task.part("test")
     rows = {"annotation": part.masks[list(shown)], **masks}
-    figure, axes = plt.subplots(
-        len(rows),
-        len(shown),
-        figsize=(1.9 * len(shown), 2.05 * len(rows)),
-        layout="constrained",
-        squeeze=False,
-    )
+    figure, axes = picture_grid(len(rows), len(shown), (1.9, 2.05))
     for row, (name, found) in zip(axes, rows.items(), strict=True):
         for axis, index, mask in zip(row, shown, found, strict=True):
             axis.imshow(coloured(part.images[index], mask))
-            axis.axis("off")
         row[0].set_title(name, loc="left", fontsize=9)
     return figure

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
-from helpers.chapters.draw_common import draw_outlines, legend_below
+from helpers.chapters.draw_common import draw_outlines, legend_below, picture_grid
 from helpers.chapters.figures import COLOURS
 from helpers.chapters.redundancy.tables import METRIC_NAMES
 from helpers.chapters.transfer import tables
@@ -26,16 +26,8 @@ ROLE_STYLES = {
 
 def domains(samples: Mapping[str, Sequence[Sample]], per_domain: int = 3) -> Figure:
     """Held-out images of every domain with their annotation; one row per domain."""
-    figure, axes = plt.subplots(
-        len(samples),
-        per_domain,
-        figsize=(2.2 * per_domain, 2.4 * len(samples)),
-        layout="constrained",
-        squeeze=False,
-    )
+    figure, axes = picture_grid(len(samples), per_domain, (2.2, 2.4))
     for row, (role, images) in zip(axes, samples.items(), strict=True):
-        for axis in row:
-            axis.axis("off")
         for axis, sample in zip(row, images, strict=False):
             draw_outlines(axis, sample.image, sample.labels)
             axis.set_title(f"{role}: {sample.n_instances} instances", fontsize=9)
@@ -47,9 +39,7 @@ def predictions(
 ) -> Figure:
     """One held-out image: its annotation, and what several models find in it, with their Dice."""
     panels = {"annotation": sample.labels, **masks}
-    figure, axes = plt.subplots(
-        1, len(panels), figsize=(2.4 * len(panels), 2.8), layout="constrained", squeeze=False
-    )
+    figure, axes = picture_grid(1, len(panels), (2.4, 2.8))
     for axis, (name, labels) in zip(axes.ravel(), panels.items(), strict=True):
         draw_outlines(axis, sample.image, labels)
         score = f"\nDice {scores[name]:.2f}" if name in scores else ""
