@@ -5,6 +5,7 @@ not): one row of checkpoints, of which a rule chooses one. A *setting* is one fo
 score. Levels are counted from the deepest (1) upwards, because the encoders have four or five.
 """
 
+import re
 from dataclasses import dataclass
 from itertools import combinations, product
 
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.data.released import DISTANCES, LEVELS, MARGINS, ReleasedTables
+from helpers.errors import ParameterError
 from helpers.transferability.judging import (
     StoppingRule,
     choose_highest,
@@ -183,29 +185,103 @@ RULES = (
 )
 
 
+def preference(rule: str, one: SetUp, setting: Setting) -> np.ndarray | None:
+    """What an offline rule ranks the checkpoints by, higher for better, float64 (lengths,).
+
+    NaN for the random initialisation (length 0): no indicator may choose it, because its losses are
+    faulty in two of three data sets. ``None`` for a rule that ranks nothing.
+    """
+    indicators = {
+        "lowest robustness loss": -one.losses[setting],
+        "highest robustness loss": one.losses[setting],
+        "highest ImageNet accuracy": one.accuracy,
+        "always full": one.lengths,
+    }
+    if rule not in indicators:
+        return None
+    return np.where(one.lengths > 0, indicators[rule], np.nan)
+
+
 def apply_rule(rule: str, one: SetUp, setting: Setting) -> Chosen:
-    """The choice of a rule in one set-up; random initialisation (length 0) is never chosen by an
-    indicator, because its losses are faulty in two of three data sets."""
-    losses = np.where(one.lengths > 0, one.losses[setting], np.nan)
-    if rule == "lowest robustness loss":
-        return Chosen(choose_lowest(losses), one.full)
-    if rule == "highest robustness loss":
-        return Chosen(choose_highest(losses), one.full)
-    if rule == "highest ImageNet accuracy":
-        return Chosen(choose_highest(one.accuracy), one.full)
+    """The choice of an offline or trivial rule (:data:`RULES`) in one set-up."""
+    ranks = preference(rule, one, setting)
+    if ranks is not None:
+        return Chosen(choose_highest(ranks), one.full)
     if rule == "random checkpoint":
         return Chosen(None, one.full)
-    if rule == "always full":
-        return Chosen(one.full, one.full)
     if rule == "no pretraining":
         return Chosen(0, 0)
     return Chosen(choose_highest(np.nanmean(one.dice, axis=1)), one.full)
 
 
-def apply_online(rule: StoppingRule, one: SetUp, setting: Setting) -> Chosen:
+_ONLINE = re.compile(
+    r"^online, patience (\d+)(?:, mean of (\d+))?(?:, from (\d+) epochs on)?"
+    r"(, watching the start)?$"
+)
+
+
+@dataclass(frozen=True)
+class OnlineRule:
+    """A :class:`~helpers.transferability.judging.StoppingRule` in terms of epochs.
+
+    Attributes:
+        patience: checkpoints without a new minimum after which the pretraining stops.
+        smoothing: checkpoints over which the loss is averaged.
+        least: shortest pretraining, in epochs, that may be chosen; shorter ones are not compared.
+        watch_start: also compare with the random initialisation.
+    """
+
+    patience: int = 1
+    smoothing: int = 1
+    least: int = 1
+    watch_start: bool = False
+
+    @property
+    def name(self) -> str:
+        """The rule in a few words; :meth:`parse` reads them."""
+        parts = [f"online, patience {self.patience}"]
+        parts += [f"mean of {self.smoothing}"] if self.smoothing > 1 else []
+        parts += [f"from {self.least} epochs on"] if self.least > 1 else []
+        return ", ".join([*parts, "watching the start"] if self.watch_start else parts)
+
+    @classmethod
+    def parse(cls, name: str) -> "OnlineRule | None":
+        """The rule of a name, ``None`` if it is not that of an online rule."""
+        found = _ONLINE.match(name)
+        if not found:
+            return None
+        patience, smoothing, least, watched = found.groups()
+        return cls(int(patience), int(smoothing or 1), int(least or 1), watched is not None)
+
+    def on(self, lengths: np.ndarray) -> StoppingRule:
+        """The rule in terms of positions in a row of checkpoints.
+
+        Raises:
+            ParameterError: no checkpoint is as long as ``least``.
+        """
+        if self.least > lengths[-1]:
+            raise ParameterError(
+                f"least={self.least}: the longest pretraining has {lengths[-1]} epochs; expected "
+                "at most that"
+            )
+        least = int(np.searchsorted(lengths, self.least))
+        return StoppingRule(self.patience, self.smoothing, least, watch_start=self.watch_start)
+
+
+def apply_online(rule: OnlineRule, one: SetUp, setting: Setting) -> Chosen:
     """The choice of an online rule in one set-up."""
-    stop = stop_online(one.losses[setting], rule)
+    stop = stop_online(one.losses[setting], rule.on(one.lengths))
     return Chosen(stop.chosen, stop.seen)
+
+
+def choose_with_start(one: SetUp, setting: Setting) -> Chosen:
+    """The lowest loss of all checkpoints, the random initialisation among them, if it is known."""
+    return Chosen(choose_lowest(one.losses[setting]), one.full)
+
+
+def knows_start(one: SetUp, setting: Setting) -> bool:
+    """Whether the loss of the random initialisation is there and not faulty."""
+    return bool(np.isfinite(one.losses[setting][0]))
 
 
 def judge_choice(one: SetUp, chosen: Chosen) -> dict:
@@ -220,21 +296,51 @@ def judge_choice(one: SetUp, chosen: Chosen) -> dict:
     }
 
 
-def correlation(one: SetUp, setting: Setting) -> float:
-    """Spearman's correlation of the loss with Dice over the pretrained checkpoints of a set-up."""
-    losses = np.where(one.lengths > 0, one.losses[setting], np.nan)
-    return rank_correlation(losses, one.dice)
+def correlation(rule: str, one: SetUp, setting: Setting) -> float:
+    """Spearman's correlation of a rule's :func:`preference` with the mean Dice over seeds.
+
+    Over the pretrained checkpoints of a set-up; positive where the rule is right, NaN for a rule
+    that ranks nothing.
+    """
+    ranks = preference(rule, one, setting)
+    return float("nan") if ranks is None else rank_correlation(ranks, one.dice)
+
+
+def correlation_by_seed(rule: str, one: SetUp, setting: Setting) -> np.ndarray | None:
+    """As :func:`correlation`, with the Dice of every single seed, float64 (seeds,).
+
+    Not the same on average: single models scatter more than their means.
+    """
+    ranks = preference(rule, one, setting)
+    if ranks is None:
+        return None
+    return np.array([rank_correlation(ranks, seed) for seed in one.dice.T])
+
+
+def shorter_places(one: SetUp) -> np.ndarray:
+    """Positions of pretrainings shorter than the longest; no pretraining is none of them."""
+    return np.flatnonzero((one.lengths > 0) & (one.lengths < one.lengths[-1]))
+
+
+def shorter_is_best(one: SetUp) -> bool:
+    """Whether some shorter pretraining has a higher mean Dice than the longest.
+
+    With ``n`` shorter ones and differences that are noise alone this is so in ``n / (n + 1)`` of
+    set-ups.
+    """
+    means = np.nanmean(one.dice, axis=1)
+    return bool(np.nanmax(means[shorter_places(one)]) > means[one.full])
 
 
 def shorter_gain(one: SetUp) -> np.ndarray:
     """Dice gained by the best shorter pretraining over the full one, by seed, without peeking.
 
-    For each seed the shorter length is chosen by the mean of the other seeds. Choosing and judging
-    on the same seeds would find a gain in noise alone.
+    For each seed the shorter length (above 0) is chosen by the mean of the other seeds. Choosing
+    and judging on the same seeds would find a gain in noise alone.
     """
-    gains = []
+    gains, places = [], shorter_places(one)
     for seed in range(one.dice.shape[1]):
-        others = np.delete(one.dice, seed, axis=1)[: one.full]
-        best = choose_highest(np.nanmean(others, axis=1))
+        others = np.delete(one.dice, seed, axis=1)[places]
+        best = places[choose_highest(np.nanmean(others, axis=1))]
         gains.append(one.dice[best, seed] - one.dice[one.full, seed])
     return np.array(gains)

@@ -159,26 +159,27 @@ def transferability_indicator_score(scores: np.ndarray, chosen: int) -> float:
 def scores_by_seed(
     scores: np.ndarray, chosen: int | Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """TIS and regret of a choice for every seed, float64 (seeds,) each, NaN where one is missing.
+    """TIS and regret of a choice for every seed, float64 (seeds,) each, NaN for a seed never there.
 
-    Numerator by seed, best checkpoint by the mean over seeds, so that their mean over seeds is the
-    published TIS. (The best of several noisy means is biased upwards: no rule can reach 1 on new
-    seeds, the oracle included.)
+    Paired: ``regret_s`` is the score of seed ``s`` at the best length minus what the same seed
+    reached at the chosen one, ``TIS_s = 1 - regret_s / best mean``. So an easy or hard seed does
+    not widen the interval, the best checkpoint has exactly 1 for every seed, and a seed may exceed
+    1 elsewhere. The best length is that of the highest mean over seeds, so that the mean over seeds
+    of the TIS is the published one. (The best of several noisy means is biased upwards: no rule can
+    reach 1 on new seeds, the oracle included.)
 
     Args:
-        scores: (lengths, seeds).
-        chosen: position, or several of which one is drawn at random: then the expectation counts,
-            a missing seed standing at the mean of the others.
+        scores: (lengths, seeds), NaN where a model is missing. A seed that lacks some lengths
+            stands there at the mean of the others, which leaves every mean as it is.
+        chosen: position, or several of which one is drawn at random: then the expectation counts.
     """
     table = np.asarray(scores, dtype=float)
     means = _means(table)
-    best = float(np.nanmax(means))
-    if np.ndim(chosen) == 0:
-        taken = table[chosen]
-    else:
-        places = list(chosen)
-        taken = np.where(np.isnan(table), means[:, None], table)[places].mean(axis=0)
-    return taken / best, best - taken
+    top = int(np.nanargmax(means))
+    filled = np.where(np.isnan(table), means[:, None], table)
+    regret = filled[top] - filled[np.atleast_1d(chosen)].mean(axis=0)
+    regret[np.isnan(table).all(axis=0)] = np.nan
+    return 1 - regret / means[top], regret
 
 
 def means_over_set_ups(by_seed: Sequence[np.ndarray]) -> np.ndarray:

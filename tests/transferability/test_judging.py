@@ -48,6 +48,43 @@ def test_the_expected_random_checkpoint_is_the_mean_over_all_choices():
     np.testing.assert_allclose(scores_by_seed(scores, range(6))[0], np.mean(each, axis=0))
 
 
+@pytest.mark.parametrize("chosen", [0, 2, range(6), (1, 4)])
+def test_the_means_are_those_of_scores_that_are_not_paired_gaps_or_not(chosen):
+    """TIS and regret of the means, worked out here without pairs, also where seeds are missing."""
+    scores = np.random.default_rng(3).uniform(0.4, 0.9, (6, 5))
+    scores[[0, 2, 2, 5], [1, 1, 3, 0]] = NAN
+    scores[int(np.nanargmax(np.nanmean(scores, axis=1))), 4] = NAN
+    means = np.nanmean(scores, axis=1)
+    expected = means[np.atleast_1d(chosen)].mean()
+    tis, regret = scores_by_seed(scores, chosen)
+    assert tis.mean() == pytest.approx(expected / means.max(), abs=1e-12)
+    assert regret.mean() == pytest.approx(means.max() - expected, abs=1e-12)
+
+
+def test_an_easy_seed_is_no_merit_of_the_rule():
+    """Every checkpoint is better with an easy seed: the choice costs the same with each."""
+    lengths, seeds = np.array([0.5, 0.8, 0.7]), np.array([-0.1, 0.0, 0.04, 0.06])
+    tis, regret = scores_by_seed(lengths[:, None] + seeds, 2)
+    np.testing.assert_allclose(regret, 0.1)
+    np.testing.assert_allclose(tis, 1 - 0.1 / 0.8)
+
+
+def test_the_oracle_is_exactly_one_for_every_seed():
+    scores = np.random.default_rng(4).uniform(0.4, 0.9, (6, 5))
+    scores[3, 2] = NAN
+    best = int(np.nanargmax(np.nanmean(scores, axis=1)))
+    tis, regret = scores_by_seed(scores, best)
+    assert (tis == 1).all()
+    assert (regret == 0).all()
+
+
+def test_a_seed_that_was_never_there_has_no_score():
+    scores = np.array([[0.5, NAN, 0.7], [0.8, NAN, 0.8]])
+    tis, regret = scores_by_seed(scores, 0)
+    np.testing.assert_array_equal(np.isnan(tis), [False, True, False])
+    np.testing.assert_array_equal(np.isnan(regret), [False, True, False])
+
+
 def test_over_set_ups_is_a_student_interval_over_seeds():
     table = np.random.default_rng(2).normal(0.9, 0.01, (8, 5))
     found = over_set_ups(list(table))

@@ -1,15 +1,22 @@
-"""Claims of arXiv 2410.18677 that its released numbers can settle, each with its rule."""
+"""Claims of arXiv 2410.18677 that its released numbers can settle, each with its rule.
+
+A claim that something is better asks for :data:`ABOVE_ZERO`, not for zero: a tie is no gain.
+"""
 
 import pandas as pd
 
 from helpers.chapters.claims import Claim
 from helpers.chapters.stopping_published.tables import (
+    ACCURACY,
     FULL,
     NONE,
     PUBLISHED_RULE,
     RANDOM,
     values,
 )
+from helpers.experiments.released import OnlineRule
+
+ABOVE_ZERO = 0.001
 
 
 def _minus(other: str):
@@ -27,27 +34,11 @@ def _tis(table: pd.DataFrame) -> list[float]:
 
 
 def _online(table: pd.DataFrame) -> list[float]:
-    return [float(value) for value in values(table, "online, patience 1")]
+    return [float(value) for value in values(table, OnlineRule().name)]
 
 
 def _shorter(table: pd.DataFrame) -> list[float]:
     return [float(value) for value in table.loc[table["table"] == "shorter", "value"]]
-
-
-def _best_shorter(table: pd.DataFrame) -> list[float]:
-    """Share of set-ups in which a shorter pretraining has the highest mean Dice."""
-    rows = table[
-        (table["table"] == "set-ups")
-        & (table["method"] == "oracle")
-        & (table["metric"] == "length_chosen")
-    ]
-    longest = table.loc[
-        (table["table"] == "set-ups")
-        & (table["method"] == FULL)
-        & (table["metric"] == "length_chosen"),
-        "value",
-    ].max()
-    return [float((rows["value"] < longest).mean())] if len(rows) else []
 
 
 def _best_setting(table: pd.DataFrame) -> list[float]:
@@ -73,56 +64,60 @@ CLAIMS = [
     Claim(
         "Choosing by robustness outperforms no pretraining.",
         PLACE,
-        "TIS minus that of the random initialisation, averaged over set-ups: not below zero.",
+        "TIS minus that of the random initialisation, averaged over set-ups: above zero, that is "
+        "at least 0.001.",
         _minus(NONE),
-        0.0,
+        ABOVE_ZERO,
     ),
     Claim(
         "Choosing by robustness outperforms full pretraining.",
         PLACE,
-        "TIS minus that of the longest pretraining, averaged over set-ups: not below zero.",
+        "TIS minus that of the longest pretraining, averaged over set-ups: above zero, that is at "
+        "least 0.001.",
         _minus(FULL),
-        0.0,
+        ABOVE_ZERO,
+    ),
+    Claim(
+        "The accuracy on ImageNet is a poor indicator of the result after transfer.",
+        "arXiv 2410.18677, abstract; the rule is ours, because the paper names none",
+        "Poor is read as: worse than the score of the paper. TIS of the lowest loss minus that of "
+        "the checkpoint with the highest accuracy, averaged over set-ups: above zero, that is at "
+        "least 0.001.",
+        _minus(ACCURACY),
+        ABOVE_ZERO,
     ),
     Claim(
         "Shorter pretraining often leads to better results.",
-        PLACE,
-        "In at least half of the set-ups the highest mean Dice belongs to a shorter pretraining "
-        "than the longest (one of nine lengths, so chance alone would make it most).",
-        _best_shorter,
-        0.5,
+        "arXiv 2410.18677, abstract; the rule is ours, because the paper names none",
+        "For every seed, the pretraining shorter than the longest (length 0 is none) with the "
+        "highest mean Dice of the other seeds; its Dice minus that of the longest, averaged over "
+        "set-ups: above zero, that is at least 0.001.",
+        _shorter,
+        ABOVE_ZERO,
     ),
     Claim(
         "Used online, as early stopping, the score keeps a TIS of over 98%.",
         PLACE,
         "Stopped at the first checkpoint whose loss is no new minimum (the paper states no "
-        "patience), averaged over set-ups: at least 0.98.",
+        "patience, smoothing or smallest length; other values stand in the section on stopping "
+        "early), averaged over set-ups: at least 0.98.",
         _online,
         0.98,
-    ),
-    Claim(
-        "Ours: a shorter pretraining, chosen without looking at the seed it is judged by, is "
-        "better than the full one.",
-        "this book",
-        "For every seed, the shorter length with the highest mean Dice of the other seeds; its "
-        "Dice minus that of the longest, averaged over set-ups: not below zero.",
-        _shorter,
-        0.0,
     ),
     Claim(
         "Ours: choosing by robustness beats a checkpoint drawn at random.",
         "this book",
         "TIS minus the expectation for a pretrained checkpoint drawn at random, averaged over "
-        "set-ups: not below zero.",
+        "set-ups: above zero, that is at least 0.001.",
         _minus(RANDOM),
-        0.0,
+        ABOVE_ZERO,
     ),
     Claim(
         "Ours: at least one form of the score beats full pretraining.",
         "this book",
         "The form with the highest mean TIS, found by looking at all of them, minus full "
-        "pretraining: not below zero.",
+        "pretraining: above zero, that is at least 0.001.",
         _best_setting,
-        0.0,
+        ABOVE_ZERO,
     ),
 ]

@@ -12,7 +12,7 @@ from helpers.chapters.draw_common import legend_below
 from helpers.chapters.figures import COLOURS, ramp
 from helpers.chapters.stopping_published import tables
 from helpers.chapters.stopping_published.tables import FULL, NONE, ORACLE, PUBLISHED_RULE, RANDOM
-from helpers.experiments.released import Setting, SetUp, apply_rule
+from helpers.experiments.released import OnlineRule, Setting, SetUp, apply_rule
 
 RULE_MARKS = {
     PUBLISHED_RULE: {"color": COLOURS["orange"], "marker": "o"},
@@ -59,7 +59,7 @@ def rules(table: pd.DataFrame, way: str) -> Figure:
     """TIS of every rule with its interval over seeds."""
     from helpers.metrics import student_interval
 
-    names = tables.ordered_rules(table)[::-1]
+    names = tables.shown_rules(table)[::-1]
     figure, axis = plt.subplots(figsize=(6.8, 0.3 * len(names) + 1), layout="constrained")
     for place, rule in enumerate(names):
         numbers = tables.values(table, rule, way=way)
@@ -133,28 +133,44 @@ def set_ups(table: pd.DataFrame) -> Figure:
 
 
 def online(table: pd.DataFrame) -> Figure:
-    """What online rules save and what they cost, against trivial ones."""
-    figure, axis = plt.subplots(figsize=(6.6, 4), layout="constrained")
-    names = [rule for rule in tables.ordered_rules(table) if rule.startswith("online")]
-    smoothings = sorted({_smoothing(rule) for rule in names})
-    for smoothing, colour in zip(smoothings, ramp(len(smoothings)), strict=True):
-        own = [rule for rule in names if _smoothing(rule) == smoothing]
-        saved = [100 * tables.values(table, rule, "compute_saved").mean() for rule in own]
-        regret = [100 * tables.values(table, rule, "regret").mean() for rule in own]
-        label = "score as it is" if smoothing == 1 else f"mean of {smoothing} checkpoints"
-        axis.plot(saved, regret, "-D", color=colour, label=label)
-        for rule, x, y in zip(own, saved, regret, strict=True):
-            patience = rule.split("patience ")[1].split(",")[0]
-            axis.annotate(patience, (x, y), textcoords="offset points", xytext=(5, 4), fontsize=8)
-    for rule in (PUBLISHED_RULE, FULL, RANDOM, NONE):
-        x = 100 * tables.values(table, rule, "compute_saved").mean()
-        y = 100 * tables.values(table, rule, "regret").mean()
-        axis.plot(x, y, linestyle="none", markersize=8, label=rule, **RULE_MARKS[rule])
-    axis.set_xlabel("pretraining saved (%)")
-    axis.set_ylabel("regret (Dice points, lower is better)")
-    axis.legend(fontsize=8)
+    """What online rules save and cost, against trivial ones; one panel per least length."""
+    rules = tables.online_rules(table)
+    leasts = sorted({rule.least for rule in rules.values()})
+    figure, axes = plt.subplots(
+        1,
+        len(leasts),
+        figsize=(3.1 * len(leasts) + 0.8, 4),
+        layout="constrained",
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+    )
+    for axis, least in zip(axes.ravel(), leasts, strict=True):
+        _online_panel(axis, table, {n: r for n, r in rules.items() if r.least == least})
+        axis.set_title(f"not before epoch {least}", fontsize=10)
+        axis.set_xlabel("pretraining saved (%)")
+    axes[0, 0].set_ylabel("regret (Dice points, lower is better)")
+    legend_below(figure, axes, 4)
     return figure
 
 
-def _smoothing(rule: str) -> int:
-    return int(rule.split("mean of ")[1]) if "mean of " in rule else 1
+def _online_panel(axis: Axes, table: pd.DataFrame, rules: dict[str, OnlineRule]) -> None:
+    smoothings = sorted({rule.smoothing for rule in rules.values()})
+    for smoothing, colour in zip(smoothings, ramp(len(smoothings)), strict=True):
+        own = {name: rule for name, rule in rules.items() if rule.smoothing == smoothing}
+        label = "score as it is" if smoothing == 1 else f"mean of {smoothing} checkpoints"
+        places = [_saved_and_regret(table, name) for name in own]
+        axis.plot(*zip(*places, strict=True), "-D", color=colour, label=label, markersize=5)
+        for rule, place in zip(own.values(), places, strict=True):
+            axis.annotate(
+                str(rule.patience), place, textcoords="offset points", xytext=(5, 4), fontsize=8
+            )
+    for rule in (PUBLISHED_RULE, FULL, RANDOM, NONE):
+        x, y = _saved_and_regret(table, rule)
+        axis.plot(x, y, linestyle="none", markersize=8, label=rule, **RULE_MARKS[rule])
+
+
+def _saved_and_regret(table: pd.DataFrame, rule: str) -> tuple[float, float]:
+    """Both in per cent: share of the pretraining saved, Dice points lost."""
+    saved, regret = (tables.values(table, rule, m).mean() for m in ("compute_saved", "regret"))
+    return 100 * saved, 100 * regret

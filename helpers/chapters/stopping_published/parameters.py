@@ -8,6 +8,7 @@ from helpers.chapters.parameters import ChapterParameters
 from helpers.chapters.segmentation import distinct
 
 Count = Annotated[int, Field(ge=1)]
+Epochs = Annotated[int, Field(ge=1, le=300)]
 
 
 class Parameters(ChapterParameters):
@@ -31,9 +32,12 @@ class Parameters(ChapterParameters):
     smoothings: list[Count] = Field(
         [1, 2, 3], description="checkpoints over which the score is averaged"
     )
+    least_epochs: list[Epochs] = Field(
+        [1, 20, 50], description="shortest pretraining that an online rule may choose, in epochs"
+    )
     seed: int = Field(0, ge=0, description="of generated tables")
 
-    @field_validator("patiences", "smoothings")
+    @field_validator("patiences", "smoothings", "least_epochs")
     @classmethod
     def _distinct(cls, values: list) -> list:
         return distinct(values)

@@ -21,18 +21,25 @@ from helpers.experiments.released import (
     ALL_SETTINGS,
     RULES,
     Chosen,
+    OnlineRule,
     Setting,
     SetUp,
     apply_online,
     apply_rule,
+    choose_with_start,
     correlation,
+    correlation_by_seed,
     judge_choice,
+    knows_start,
     shorter_gain,
 )
-from helpers.transferability.judging import StoppingRule, means_over_set_ups
+from helpers.transferability.judging import means_over_set_ups
 
 ALL = "all set-ups"
-WAYS = {ALL: None, "fine-tuned": False, "frozen": True}
+# The released configuration for these two names checkpoints of the other scheme.
+SURE = "without IDRiD, ResNet-50, advanced"
+WAYS = (ALL, "fine-tuned", "frozen", SURE)
+WITH_START = "lowest robustness loss, length 0 among them"
 
 
 @dataclass(frozen=True)
@@ -73,18 +80,14 @@ def setting(parameters: Parameters) -> Setting:
     )
 
 
-def online_rules(parameters: Parameters) -> list[StoppingRule]:
-    """Online rules of all patiences and smoothings."""
+def online_rules(parameters: Parameters) -> list[OnlineRule]:
+    """Online rules of all patiences, smoothings and least lengths."""
     return [
-        StoppingRule(patience, smoothing)
-        for patience, smoothing in product(parameters.patiences, parameters.smoothings)
+        OnlineRule(patience, smoothing, least)
+        for least, smoothing, patience in product(
+            parameters.least_epochs, parameters.smoothings, parameters.patiences
+        )
     ]
-
-
-def online_name(rule: StoppingRule) -> str:
-    """An online rule in a few words."""
-    smooth = f", mean of {rule.smoothing}" if rule.smoothing > 1 else ""
-    return f"online, patience {rule.patience}{smooth}"
 
 
 def choices(parameters: Parameters, set_ups: list[SetUp]) -> dict[str, list[Chosen]]:
@@ -92,20 +95,21 @@ def choices(parameters: Parameters, set_ups: list[SetUp]) -> dict[str, list[Chos
     form = setting(parameters)
     found = {rule: [apply_rule(rule, one, form) for one in set_ups] for rule in RULES}
     for rule in online_rules(parameters):
-        found[online_name(rule)] = [apply_online(rule, one, form) for one in set_ups]
+        found[rule.name] = [apply_online(rule, one, form) for one in set_ups]
     return found
 
 
 def results_table(parameters: Parameters, set_ups: list[SetUp]) -> pd.DataFrame:
     """All numbers of the chapter.
 
-    Tables: ``rules`` (over set-ups, by seed, also apart for frozen and fine-tuned encoders),
-    ``set-ups`` (per set-up, mean over seeds), ``settings`` (TIS of every form of the score),
-    ``shorter`` (gain of a shorter pretraining, by seed).
+    Tables: ``rules`` (over set-ups, by seed, also apart for frozen and fine-tuned encoders and
+    without two doubtful set-ups), ``set-ups`` (per set-up, mean over seeds), ``settings`` (TIS of
+    every form of the score), ``shorter`` (gain of a shorter pretraining, by seed), ``start`` (rules
+    that know the loss of the random initialisation, where it is sound).
     """
     found = choices(parameters, set_ups)
-    rows = [*_rule_rows(set_ups, found), *_set_up_rows(parameters, set_ups, found)]
-    rows += [*_setting_rows(set_ups), *_shorter_rows(set_ups)]
+    rows = [*_rule_rows(parameters, set_ups, found), *_set_up_rows(parameters, set_ups, found)]
+    rows += [*_setting_rows(set_ups), *_shorter_rows(set_ups), *_start_rows(parameters, set_ups)]
     common = {
         "chapter": "stopping-published",
         "source": "this run",
@@ -115,29 +119,52 @@ def results_table(parameters: Parameters, set_ups: list[SetUp]) -> pd.DataFrame:
     return tidy([common | row for row in rows])
 
 
-def _rule_rows(set_ups: list[SetUp], found: dict[str, list[Chosen]]) -> list[dict]:
-    rows = []
+def _belongs(one: SetUp, way: str) -> bool:
+    if way == SURE:
+        return (one.dataset, one.encoder, one.scheme) != ("IDRiD", "ResNet-50", "advanced")
+    return way == ALL or one.frozen == (way == "frozen")
+
+
+def _rule_rows(
+    parameters: Parameters, set_ups: list[SetUp], found: dict[str, list[Chosen]]
+) -> list[dict]:
+    rows, form = [], setting(parameters)
     for rule, chosen in found.items():
-        for way, frozen in WAYS.items():
-            kept = [i for i, one in enumerate(set_ups) if frozen is None or one.frozen == frozen]
-            judged = [judge_choice(set_ups[i], chosen[i]) for i in kept]
+        judged = [judge_choice(one, choice) for one, choice in zip(set_ups, chosen, strict=True)]
+        by_seed = [correlation_by_seed(rule, one, form) for one in set_ups]
+        for way in WAYS:
+            kept = [i for i, one in enumerate(set_ups) if _belongs(one, way)]
             common = {"table": "rules", "method": rule, "dataset_test": way, "n": len(kept)}
-            for metric in ("tis", "regret"):
-                values = means_over_set_ups([judgement[metric] for judgement in judged])
-                rows += [
-                    common | {"metric": metric, "seed": seed, "value": value}
-                    for seed, value in enumerate(values)
-                ]
-            saved = float(np.mean([judgement["saved"] for judgement in judged]))
-            rows.append(common | {"metric": "compute_saved", "value": saved})
+            rows += _judged_rows(common, [judged[i] for i in kept])
+            # A row of equal values has no ranks.
+            ranked = [by_seed[i] for i in kept if by_seed[i] is not None]
+            ranked = [values for values in ranked if not np.isnan(values).all()]
+            rows += _seed_rows(common | {"n": len(ranked)}, "rank_correlation", ranked)
     return rows
+
+
+def _judged_rows(common: dict, judged: list[dict]) -> list[dict]:
+    """TIS and regret by seed; the share saved follows from the score and knows no seed."""
+    rows = []
+    for metric in ("tis", "regret"):
+        rows += _seed_rows(common, metric, [judgement[metric] for judgement in judged])
+    saved = float(np.mean([judgement["saved"] for judgement in judged]))
+    return [*rows, common | {"metric": "compute_saved", "value": saved}]
+
+
+def _seed_rows(common: dict, metric: str, by_seed: list[np.ndarray]) -> list[dict]:
+    if not by_seed:
+        return []
+    return [
+        common | {"metric": metric, "seed": seed, "value": value}
+        for seed, value in enumerate(means_over_set_ups(by_seed))
+    ]
 
 
 def _set_up_rows(
     parameters: Parameters, set_ups: list[SetUp], found: dict[str, list[Chosen]]
 ) -> list[dict]:
     rows = []
-    form = setting(parameters)
     for place, one in enumerate(set_ups):
         way = "frozen" if one.frozen else "fine-tuned"
         common = {
@@ -149,14 +176,14 @@ def _set_up_rows(
         }
         for rule, chosen in found.items():
             judgement = judge_choice(one, chosen[place])
-            for metric in ("tis", "regret"):
-                value = float(np.nanmean(judgement[metric]))
-                rows.append(common | {"method": rule, "metric": metric, "value": value})
-            if chosen[place].at is not None:
-                length = {"metric": "length_chosen", "value": judgement["length"]}
-                rows.append(common | {"method": rule} | length)
-        rho = {"metric": "rank_correlation", "value": correlation(one, form)}
-        rows.append(common | {"method": "robustness loss and Dice"} | rho)
+            numbers = {metric: float(np.nanmean(judgement[metric])) for metric in ("tis", "regret")}
+            numbers["length_chosen"] = judgement["length"]
+            numbers["rank_correlation"] = correlation(rule, one, setting(parameters))
+            rows += [
+                common | {"method": rule, "metric": metric, "value": value}
+                for metric, value in numbers.items()
+                if not np.isnan(value)
+            ]
     return rows
 
 
@@ -167,11 +194,7 @@ def _setting_rows(set_ups: list[SetUp]) -> list[dict]:
             judge_choice(one, apply_rule("lowest robustness loss", one, form))["tis"]
             for one in set_ups
         ]
-        common = {"table": "settings", "method": setting_name(form), "metric": "tis"}
-        rows += [
-            common | {"seed": seed, "value": value}
-            for seed, value in enumerate(means_over_set_ups(judged))
-        ]
+        rows += _seed_rows({"table": "settings", "method": setting_name(form)}, "tis", judged)
     return rows
 
 
@@ -182,9 +205,29 @@ def setting_name(form: Setting) -> str:
 
 
 def _shorter_rows(set_ups: list[SetUp]) -> list[dict]:
-    gains = means_over_set_ups([shorter_gain(one) for one in set_ups])
     common = {"table": "shorter", "method": "best shorter length of the other seeds"}
-    return [
-        common | {"metric": "dice_gained", "seed": seed, "value": value}
-        for seed, value in enumerate(gains)
-    ]
+    return _seed_rows(common, "dice_gained", [shorter_gain(one) for one in set_ups])
+
+
+def _start_rows(parameters: Parameters, set_ups: list[SetUp]) -> list[dict]:
+    """Rules with and without a look at the random initialisation, where its loss is sound."""
+    form = setting(parameters)
+    sound = [one for one in set_ups if knows_start(one, form)]
+    if not sound:
+        return []
+    offline = ("lowest robustness loss", "always full", "no pretraining")
+    found = {rule: [apply_rule(rule, one, form) for one in sound] for rule in offline}
+    found[WITH_START] = [choose_with_start(one, form) for one in sound]
+    for patience, watched in product(parameters.patiences, (False, True)):
+        rule = OnlineRule(patience, least=min(parameters.least_epochs), watch_start=watched)
+        found[rule.name] = [apply_online(rule, one, form) for one in sound]
+    where = ", ".join(dict.fromkeys(one.dataset for one in sound))
+    rows = []
+    for rule, chosen in found.items():
+        common = {"table": "start", "method": rule, "dataset_test": where, "n": len(sound)}
+        rows += _judged_rows(
+            common, [judge_choice(one, choice) for one, choice in zip(sound, chosen, strict=True)]
+        )
+        starts = sum(choice.at == 0 for choice in chosen)
+        rows.append(common | {"metric": "starts_chosen", "value": starts})
+    return rows

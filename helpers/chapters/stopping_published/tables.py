@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 
 from helpers.chapters import results
-from helpers.chapters.stopping_published.run import ALL
-from helpers.experiments.released import RULES
+from helpers.chapters.stopping_published.run import ALL, WITH_START
+from helpers.experiments.released import RULES, OnlineRule
 from helpers.metrics import student_interval
 
 PUBLISHED_RULE = "lowest robustness loss"
+ACCURACY = "highest ImageNet accuracy"
 FULL, NONE, RANDOM, ORACLE = "always full", "no pretraining", "random checkpoint", "oracle"
 
 
@@ -23,27 +24,73 @@ def gather(this_run: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 def values(table: pd.DataFrame, rule: str, metric: str = "tis", way: str = ALL) -> pd.Series:
     """Numbers of a rule over set-ups, by seed (-1 where the source has none)."""
-    rows = table[
-        (table["table"] == "rules")
-        & (table["method"] == rule)
-        & (table["metric"] == metric)
-        & (table["dataset_test"] == way)
-    ]
+    rows = table[(table["table"] == "rules") & (table["dataset_test"] == way)]
+    return _numbers(rows, rule, metric)
+
+
+def start_values(table: pd.DataFrame, rule: str, metric: str = "tis") -> pd.Series:
+    """As :func:`values`, over the set-ups whose random initialisation was scored soundly."""
+    return _numbers(table[table["table"] == "start"], rule, metric)
+
+
+def _numbers(rows: pd.DataFrame, rule: str, metric: str) -> pd.Series:
+    rows = rows[(rows["method"] == rule) & (rows["metric"] == metric)]
     return rows.assign(seed=rows["seed"].fillna(-1)).set_index("seed")["value"].astype(float)
 
 
 def rules_table(table: pd.DataFrame) -> pd.DataFrame:
-    """TIS, regret and compute saved of every rule, over all set-ups, fine-tuned and frozen ones."""
+    """Every shown rule over all set-ups: TIS, regret, rank correlation and compute saved.
+
+    TIS, regret and rank correlation have their intervals over seeds. The share of compute saved
+    follows from the score of one pretraining, so that it is the same for every seed.
+    """
     rows = []
-    for rule in ordered_rules(table):
+    for rule in shown_rules(table):
         row = {"rule": rule}
         row["TIS"] = with_interval(values(table, rule))
         for way in ("fine-tuned", "frozen"):
             row[f"TIS, {way}"] = f"{values(table, rule, way=way).mean():.3f}"
-        row["regret (Dice points)"] = points(values(table, rule, "regret").mean())
+        row["regret (Dice points)"] = points_with_interval(values(table, rule, "regret"))
+        ranks = values(table, rule, "rank_correlation")
+        row["rank correlation"] = with_interval(ranks, 2) if len(ranks) else "–"
         row["compute saved"] = f"{values(table, rule, 'compute_saved').mean():.0%}"
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def online_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Online rules by least length, smoothing and patience: TIS, regret, compute saved."""
+    rows = []
+    for name, rule in online_rules(table).items():
+        row = {"from (epochs)": rule.least, "mean of": rule.smoothing, "patience": rule.patience}
+        row["TIS"] = with_interval(values(table, name))
+        row["regret (Dice points)"] = points_with_interval(values(table, name, "regret"))
+        row["compute saved"] = f"{values(table, name, 'compute_saved').mean():.0%}"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def start_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Rules with and without a look at the random initialisation, where its score is sound."""
+    rows = []
+    for rule in start_rules(table):
+        counted = table[(table["table"] == "start") & (table["method"] == rule)]
+        starts = counted.loc[counted["metric"] == "starts_chosen"].iloc[0]
+        row = {"rule": rule}
+        row["chose no pretraining"] = f"{int(starts['value'])} of {int(starts['n'])}"
+        row["TIS"] = with_interval(start_values(table, rule))
+        row["regret (Dice points)"] = points_with_interval(start_values(table, rule, "regret"))
+        row["compute saved"] = f"{start_values(table, rule, 'compute_saved').mean():.0%}"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def start_rules(table: pd.DataFrame) -> list[str]:
+    """Rules of :func:`start_table`: each beside the one that looks at the start, then trivial."""
+    present = list(table.loc[table["table"] == "start", "method"].unique())
+    known = [rule for rule in (PUBLISHED_RULE, WITH_START, NONE, FULL) if rule in present]
+    online = [rule for rule in present if OnlineRule.parse(rule)]
+    return [*known[:2], *online, *known[2:]]
 
 
 def points(dice: float) -> str:
@@ -51,19 +98,45 @@ def points(dice: float) -> str:
     return f"{round(100 * float(dice), 2) + 0.0:.2f}"
 
 
-def ordered_rules(table: pd.DataFrame) -> list[str]:
-    """Rules in the order in which pages name them: offline and trivial ones, then online ones."""
+def online_rules(table: pd.DataFrame) -> dict[str, OnlineRule]:
+    """The online rules of a results table by name."""
     present = table.loc[table["table"] == "rules", "method"].unique()
-    return [*[r for r in RULES if r in present], *[r for r in present if r not in RULES]]
+    parsed = {name: OnlineRule.parse(name) for name in present}
+    return {name: rule for name, rule in parsed.items() if rule}
 
 
-def with_interval(numbers: Iterable[float]) -> str:
+def plain_online(table: pd.DataFrame) -> list[str]:
+    """Online rules of the smallest least length and smoothing, by patience."""
+    rules = online_rules(table)
+    if not rules:
+        return []
+    plainest = min((rule.least, rule.smoothing) for rule in rules.values())
+    kept = [name for name, rule in rules.items() if (rule.least, rule.smoothing) == plainest]
+    return sorted(kept, key=lambda name: rules[name].patience)
+
+
+def shown_rules(table: pd.DataFrame) -> list[str]:
+    """Rules that pages list: offline and trivial ones, then :func:`plain_online` ones."""
+    present = table.loc[table["table"] == "rules", "method"].unique()
+    return [*[rule for rule in RULES if rule in present], *plain_online(table)]
+
+
+def with_interval(numbers: Iterable[float], digits: int = 4) -> str:
     """Mean with its 95 % Student interval over seeds."""
     kept = list(numbers)
     if len(kept) < 2:
-        return f"{np.mean(kept):.4f}"
+        return f"{np.mean(kept):.{digits}f}"
     low, high = student_interval(kept)
-    return f"{np.mean(kept):.4f} ({low:.4f} to {high:.4f})"
+    return f"{np.mean(kept):.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def points_with_interval(dice: Iterable[float]) -> str:
+    """Dice points with two decimals and their 95 % Student interval over seeds."""
+    kept = list(dice)
+    if len(kept) < 2:
+        return points(np.mean(kept))
+    low, high = student_interval(kept)
+    return f"{points(np.mean(kept))} ({points(low)} to {points(high)})"
 
 
 def settings_matrix(table: pd.DataFrame) -> pd.DataFrame:
