@@ -20,6 +20,7 @@ import torch.nn.functional as F
 
 from helpers.errors import DataError, ParameterError
 from helpers.files import read_torch, write_torch
+from helpers.models.cpnet import memory_format
 from helpers.models.l2sp import decay_groups
 from helpers.randomness import step_generator
 from helpers.training.feed import Feed
@@ -178,7 +179,8 @@ class _Training:
         self.guidance, self.watch = guidance, watch
         self.checkpoint, self.on_step = checkpoint, on_step
         self.device = next(network.parameters()).device
-        network.to(memory_format=torch.channels_last)
+        self.format = memory_format(network, getattr(torch, plan.precision))
+        network.to(memory_format=self.format)
         self.forward = torch.compile(network) if plan.compiled else network
         self.optimiser = torch.optim.SGD(
             decay_groups(network, plan.weight_decay, guidance.anchor),
@@ -214,7 +216,7 @@ class _Training:
         with self._clock("data"):
             stack, sources = self.feed.next()
             batch = self._augmented(stack, step)
-            images = batch[:, :1].contiguous(memory_format=torch.channels_last)
+            images = batch[:, :1].contiguous(memory_format=self.format)
         self.network.train()
         with self._clock("forward"):
             with self._autocast():

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from helpers.models.cpnet import memory_format
+
 Check = dict[str, float]
 
 
@@ -58,7 +60,7 @@ def foreground_dice(
     for first in range(0, len(stack), batch):
         part = np.float32(stack[first : first + batch, :2, centre, centre])
         part = torch.from_numpy(part).to(device)
-        images = part[:, :1].contiguous(memory_format=torch.channels_last)
+        images = part[:, :1].contiguous(memory_format=memory_format(network, precision))
         with torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32):
             found = network(images)[0][:, 2].float() > 0
         truth = part[:, 1] > 0.5

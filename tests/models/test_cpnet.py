@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from helpers.errors import DataError, ParameterError
-from helpers.models.cpnet import build_cpnet, load_weights, save_weights
+from helpers.models.cpnet import build_cpnet, load_weights, memory_format, save_weights
 from helpers.models.device import resolve_device, resolve_precision
 from helpers.models.predict import MaskOptions, flows_to_masks, predict_flows, predict_masks
 from helpers.training.targets import flow_targets
@@ -13,6 +13,14 @@ from tests.shapes import discs
 def test_full_width_has_cellposes_number_of_parameters():
     n_parameters = sum(p.numel() for p in build_cpnet(32, 0, channels=2).parameters())
     assert round(n_parameters / 1e6, 2) == 6.60
+
+
+def test_only_the_full_network_in_float32_on_the_cpu_has_its_channels_first():
+    full, half = build_cpnet(32, 0), build_cpnet(16, 0)
+    assert memory_format(full, torch.float32) == torch.contiguous_format
+    assert memory_format(full, torch.bfloat16) == torch.channels_last
+    assert memory_format(half, torch.float32) == torch.channels_last
+    assert memory_format(full.to("meta"), torch.float32) == torch.channels_last
 
 
 def test_weights_depend_on_the_seed_alone():
