@@ -84,7 +84,7 @@ def along_the_pretraining(table: pd.DataFrame, task: str) -> Figure:
     _loss(axes[1], table, task)
     _dice(axes[2], table, task)
     axes[2].set_xlabel("epochs of pretraining")
-    legend_below(figure, axes, 3)
+    legend_below(figure, axes, 2)
     return figure
 
 
@@ -107,10 +107,14 @@ def _loss(axis, table: pd.DataFrame, task: str) -> None:
     names = [m for m in rows["method"].unique() if m.startswith("robustness, ") and ":" not in m]
     for name, style in zip(names, PAIRING_STYLES, strict=False):
         own = rows[rows["method"] == name]
-        label = f"robustness loss, {name.removeprefix('robustness, ')}"
-        _band(axis, own[own["metric"] == "robustness_loss"], label, **style)
+        loss = own[own["metric"] == "robustness_loss"]
+        label = f"score: {name.removeprefix('robustness, ')}"
         if name == "robustness, published":
+            _band(axis, loss, label, **style)
             _over_images(axis, own, style["color"])
+        else:
+            mean = loss.groupby("rate")["value"].mean()
+            axis.plot(mean.index, mean, label=label, markersize=4, **style)
     axis.set_ylabel("robustness loss\n(lower: more robust)")
 
 
@@ -171,7 +175,7 @@ def rules(table: pd.DataFrame) -> Figure:
         axis.plot(numbers.mean(), place, linestyle="none", markersize=7, **style)
     axis.axvline(0, color=COLOURS["grey"], linestyle=":")
     axis.set_yticks(range(len(names)), names)
-    axis.set_xlabel("regret in Dice points (strokes: seeds; lower is better)")
+    axis.set_xlabel("regret (Dice points, lower is better)")
     return figure
 
 
