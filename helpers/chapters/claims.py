@@ -15,6 +15,9 @@ import pandas as pd
 from helpers.chapters.figures import csv_link
 from helpers.metrics import student_interval
 
+# Threshold for "better": a tie is no gain.
+ABOVE_ZERO = 0.001
+
 Outcome = Literal["holds", "does not hold", "not tested here"]
 
 

@@ -54,13 +54,14 @@ def foreground_dice(
     """
     network.eval()
     device = next(network.parameters()).device
+    axes = memory_format(network, precision)
     start = (stack.shape[-1] - crop) // 2
     centre = slice(max(start, 0), max(start, 0) + crop)
     overlap = total = 0
     for first in range(0, len(stack), batch):
         part = np.float32(stack[first : first + batch, :2, centre, centre])
         part = torch.from_numpy(part).to(device)
-        images = part[:, :1].contiguous(memory_format=memory_format(network, precision))
+        images = part[:, :1].contiguous(memory_format=axes)
         with torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32):
             found = network(images)[0][:, 2].float() > 0
         truth = part[:, 1] > 0.5

@@ -1,11 +1,12 @@
 """Claims of arXiv 2410.18677 that its released numbers can settle, each with its rule.
 
-A claim that something is better asks for :data:`ABOVE_ZERO`, not for zero: a tie is no gain.
+A claim that something is better asks for :data:`helpers.chapters.claims.ABOVE_ZERO`, not for zero:
+a tie is no gain.
 """
 
 import pandas as pd
 
-from helpers.chapters.claims import Claim
+from helpers.chapters.claims import ABOVE_ZERO, Claim
 from helpers.chapters.stopping_published.tables import (
     ACCURACY,
     FULL,
@@ -15,8 +16,6 @@ from helpers.chapters.stopping_published.tables import (
     values,
 )
 from helpers.experiments.released import OnlineRule
-
-ABOVE_ZERO = 0.001
 
 
 def _minus(other: str):
