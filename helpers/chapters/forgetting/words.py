@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from helpers.chapters.transfer.tables import main_source, paired, values, with_interval
+from helpers.chapters.comparisons import interval_in_words, with_interval
+from helpers.chapters.transfer.tables import main_source, paired, values
 
 THERE = "source -> target"
 
@@ -38,8 +39,8 @@ def for_a_lab(found: dict[str, pd.DataFrame]) -> str:
     joint = values(five, "source + target", "source"), values(five, "source + target", "target")
     return (
         f"**{name}**: fine-tuning a model of the source on the target gains "
-        f"{with_interval(gained)} Dice on the target and costs {with_interval(lost)} on the "
-        "source. "
+        f"{interval_in_words(gained)} Dice on the target and costs "
+        f"{interval_in_words(lost)} on the source. "
         f"Trained on both together, for as many steps in all, a model reaches "
         f"{joint[0].mean():.3f} on the source and {joint[1].mean():.3f} on the target. If you fine-"
         "tune a generalist for one kind of image, keep the generalist: the new model is one for "

@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from helpers.chapters.transfer.tables import main_source, values, with_interval
+from helpers.chapters.comparisons import with_interval
+from helpers.chapters.transfer.tables import main_source, values
 
 NONE, WITH, JOINT = "source -> target", "source -> source + target", "source + target"
 
@@ -45,7 +46,7 @@ def rivals_table(table: pd.DataFrame) -> pd.DataFrame:
                 for metric, name in (("dice", "Dice"), ("pq", "PQ")):
                     cell = values(table, entry["train"], test, metric, entry["method"],
                                   entry.get("rate"))  # fmt: skip
-                    row[f"{test}: {name}"] = with_interval(cell) if len(cell) else "–"
+                    row[f"{test}: {name}"] = with_interval(cell)
             rows.append(row)
     return pd.DataFrame(rows)
 

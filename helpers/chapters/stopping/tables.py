@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 
 from helpers.chapters import results
+from helpers.chapters.comparisons import with_interval
 from helpers.chapters.results import tidy
 from helpers.chapters.stopping.parameters import Parameters
 from helpers.chapters.stopping.run import Found, epochs_of, online_rule
 from helpers.experiments.tasks import Task
-from helpers.metrics import student_interval
 from helpers.transferability.judging import (
     choose_highest,
     choose_lowest,
@@ -293,24 +293,13 @@ def rules_table(table: pd.DataFrame, task: str | None = None) -> pd.DataFrame:
         rows.append(
             {
                 "rule": rule,
-                "TIS": between(found["tis"], "{:.3f}"),
-                "regret (Dice points)": between(100 * found["regret"], "{:.1f}"),
-                "pretraining saved": between(found["compute_saved"], "{:.0%}"),
-                "rank correlation": between(found["rank_correlation"], "{:+.2f}"),
+                "TIS": with_interval(found["tis"], "{:.3f}"),
+                "regret (Dice points)": with_interval(100 * found["regret"], "{:.1f}"),
+                "pretraining saved": with_interval(found["compute_saved"], "{:.0%}"),
+                "rank correlation": with_interval(found["rank_correlation"], "{:+.2f}"),
             }
         )
     return pd.DataFrame(rows)
-
-
-def between(numbers: pd.Series, form: str) -> str:
-    """Mean over seeds and its 95 % interval, which is left out where all seeds agree."""
-    if not len(numbers):
-        return "–"
-    mean = form.format(numbers.mean())
-    if len(numbers) < 2 or numbers.std() < 1e-9:
-        return mean
-    low, high = map(form.format, student_interval(list(numbers)))
-    return f"{mean} ({low} to {high})"
 
 
 def classes_table(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,18 +1,16 @@
 """Views of the results table of the chapter ``stopping-published``."""
 
-from collections.abc import Iterable
-
-import numpy as np
 import pandas as pd
 
 from helpers.chapters import results
+from helpers.chapters.comparisons import with_interval
 from helpers.chapters.stopping_published.run import ALL, WITH_START
 from helpers.experiments.released import RULES, OnlineRule
-from helpers.metrics import student_interval
 
 PUBLISHED_RULE = "lowest robustness loss"
 ACCURACY = "highest ImageNet accuracy"
 FULL, NONE, RANDOM, ORACLE = "always full", "no pretraining", "random checkpoint", "oracle"
+TIS_FORM, SHORT_FORM = "{:.4f}", "{:.2f}"
 
 
 def gather(this_run: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -47,12 +45,12 @@ def rules_table(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for rule in shown_rules(table):
         row = {"rule": rule}
-        row["TIS"] = with_interval(values(table, rule))
+        row["TIS"] = with_interval(values(table, rule), TIS_FORM)
         for way in ("fine-tuned", "frozen"):
             row[f"TIS, {way}"] = f"{values(table, rule, way=way).mean():.3f}"
-        row["regret (Dice points)"] = points_with_interval(values(table, rule, "regret"))
+        row["regret (Dice points)"] = with_interval(100 * values(table, rule, "regret"), SHORT_FORM)
         ranks = values(table, rule, "rank_correlation")
-        row["rank correlation"] = with_interval(ranks, 2) if len(ranks) else "–"
+        row["rank correlation"] = with_interval(ranks, SHORT_FORM)
         row["compute saved"] = f"{values(table, rule, 'compute_saved').mean():.0%}"
         rows.append(row)
     return pd.DataFrame(rows)
@@ -63,8 +61,8 @@ def online_table(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for name, rule in online_rules(table).items():
         row = {"from (epochs)": rule.least, "mean of": rule.smoothing, "patience": rule.patience}
-        row["TIS"] = with_interval(values(table, name))
-        row["regret (Dice points)"] = points_with_interval(values(table, name, "regret"))
+        row["TIS"] = with_interval(values(table, name), TIS_FORM)
+        row["regret (Dice points)"] = with_interval(100 * values(table, name, "regret"), SHORT_FORM)
         row["compute saved"] = f"{values(table, name, 'compute_saved').mean():.0%}"
         rows.append(row)
     return pd.DataFrame(rows)
@@ -78,8 +76,10 @@ def start_table(table: pd.DataFrame) -> pd.DataFrame:
         starts = counted.loc[counted["metric"] == "starts_chosen"].iloc[0]
         row = {"rule": rule}
         row["chose no pretraining"] = f"{int(starts['value'])} of {int(starts['n'])}"
-        row["TIS"] = with_interval(start_values(table, rule))
-        row["regret (Dice points)"] = points_with_interval(start_values(table, rule, "regret"))
+        row["TIS"] = with_interval(start_values(table, rule), TIS_FORM)
+        row["regret (Dice points)"] = with_interval(
+            100 * start_values(table, rule, "regret"), SHORT_FORM
+        )
         row["compute saved"] = f"{start_values(table, rule, 'compute_saved').mean():.0%}"
         rows.append(row)
     return pd.DataFrame(rows)
@@ -119,24 +119,6 @@ def shown_rules(table: pd.DataFrame) -> list[str]:
     """Rules that pages list: offline and trivial ones, then :func:`plain_online` ones."""
     present = table.loc[table["table"] == "rules", "method"].unique()
     return [*[rule for rule in RULES if rule in present], *plain_online(table)]
-
-
-def with_interval(numbers: Iterable[float], digits: int = 4) -> str:
-    """Mean with its 95 % Student interval over seeds."""
-    kept = list(numbers)
-    if len(kept) < 2:
-        return f"{np.mean(kept):.{digits}f}"
-    low, high = student_interval(kept)
-    return f"{np.mean(kept):.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
-
-
-def points_with_interval(dice: Iterable[float]) -> str:
-    """Dice points with two decimals and their 95 % Student interval over seeds."""
-    kept = list(dice)
-    if len(kept) < 2:
-        return points(np.mean(kept))
-    low, high = student_interval(kept)
-    return f"{points(np.mean(kept))} ({points(low)} to {points(high)})"
 
 
 def settings_matrix(table: pd.DataFrame) -> pd.DataFrame:

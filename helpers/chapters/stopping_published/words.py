@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from helpers.chapters.comparisons import with_interval
 from helpers.chapters.stopping_published import tables
 from helpers.chapters.stopping_published.run import SURE, WITH_START, Opened
 from helpers.chapters.stopping_published.tables import (
@@ -14,6 +15,8 @@ from helpers.chapters.stopping_published.tables import (
     ORACLE,
     PUBLISHED_RULE,
     RANDOM,
+    SHORT_FORM,
+    TIS_FORM,
     values,
 )
 from helpers.data.released import GENERATED
@@ -82,7 +85,7 @@ def describe_accuracy(table: pd.DataFrame) -> str:
         f"The highest accuracy on ImageNet picks the last checkpoint in {last} of "
         f"{len(lengths[FULL])} set-ups{same}. It reaches a TIS of "
         f"{values(table, ACCURACY).mean():.4f} against {values(table, PUBLISHED_RULE).mean():.4f} "
-        f"of robustness, a difference of {tables.with_interval(difference)}."
+        f"of robustness, a difference of {with_interval(difference, TIS_FORM)}."
     )
 
 
@@ -100,7 +103,7 @@ def describe_ranks(table: pd.DataFrame) -> str:
     parts = []
     for rule, name in ((PUBLISHED_RULE, "robustness"), (FULL, "the length of the pretraining")):
         means = tables.set_ups_matrix(table, rule, "rank_correlation").stack().mean()
-        seeds = tables.with_interval(values(table, rule, "rank_correlation"), 2)
+        seeds = with_interval(values(table, rule, "rank_correlation"), SHORT_FORM)
         parts.append(f"{name} has {means:.2f}, with the Dice of single seeds {seeds}")
     return (
         "Rank correlation with the mean Dice over the pretrained checkpoints, averaged over "

@@ -16,7 +16,6 @@ from helpers.chapters.results import tidy
 from helpers.chapters.transfer.parameters import TransferParameters
 from helpers.chapters.transfer.run import data_names
 from helpers.experiments.curricula import ROLES
-from helpers.metrics import student_interval
 
 PUBLISHED_ROLES = dict(zip(("Cyto", "Histo", "MultiInst"), ROLES, strict=True))
 SELECTION_NAMES = {
@@ -215,15 +214,6 @@ def mean_and_spread(numbers: pd.Series) -> str:
     """Mean, and the standard deviation where there are several."""
     spread = f" ± {numbers.std():.3f}" if len(numbers) > 1 else ""
     return f"{numbers.mean():.3f}{spread}"
-
-
-def with_interval(numbers: Sequence[float]) -> str:
-    """Mean of numbers of several seeds with its 95 % Student interval."""
-    mean = float(np.mean(numbers))
-    if len(numbers) < 2:
-        return f"{mean:.3f} (one seed)"
-    low, high = student_interval(list(numbers))
-    return f"{mean:.3f} (95% interval {low:.3f} to {high:.3f}, {len(numbers)} seeds)"
 
 
 def describe_sources(chapter: str, found: dict[str, pd.DataFrame]) -> str:

@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from helpers.chapters.transfer.tables import main_source, paired, values, with_interval
+from helpers.chapters.comparisons import interval_in_words
+from helpers.chapters.transfer.tables import main_source, paired, values
 
 
 def for_a_lab(found: dict[str, pd.DataFrame]) -> str:
@@ -16,7 +17,7 @@ def for_a_lab(found: dict[str, pd.DataFrame]) -> str:
     sentences = [
         f"**{name}**: the same model gives Dice {home.mean():.3f} on held-out images of the source "
         f"and {away.mean():.3f} on the third domain, which it never saw: a loss of "
-        f"{with_interval(lost)}."
+        f"{interval_in_words(lost)}."
     ]
     for rate in rates[:1]:
         parts = [
