@@ -22,7 +22,7 @@ class SegmentationParameters(ChapterParameters):
     """Parameters of data, patches, training and machine; chapters add their own and defaults."""
 
     dataset: str = Field("synthetic-cyto", description="name in the manifest, or folder:PATH")
-    n_images: int = Field(48, ge=0, description="images generated, or drawn at most (0: all)")
+    n_images: int = Field(36, ge=0, description="images generated, or drawn at most (0: all)")
     image_size: int = Field(224, ge=64, description="side of generated images in pixels")
     test_share: float = Field(0.25, gt=0, lt=1, description="share of images held out")
     max_test_images: int = Field(6, ge=0, description="held-out images tested on (0: all)")

@@ -23,7 +23,7 @@ class Parameters(SegmentationParameters):
     """Parameters of the chapter ``coreset``."""
 
     dataset: str = Field("synthetic-multi", description="name in the manifest, or folder:PATH")
-    n_images: int = Field(72, ge=0, description="images generated, or drawn at most (0: all)")
+    n_images: int = Field(56, ge=0, description="images generated, or drawn at most (0: all)")
     seeds: list[Seed] = Field([0, 1], description="one draw and one model each")
     steps: int = Field(50, ge=1, description="optimisation steps of every model")
     features: str = Field(
@@ -39,7 +39,7 @@ class Parameters(SegmentationParameters):
     mae_patch: int = Field(8, ge=2, description="side of its tokens in pixels")
     mae_width: int = Field(128, ge=32, multiple_of=32, description="of its encoder")
     mae_depth: int = Field(4, ge=1, description="blocks of its encoder")
-    mae_steps: int = Field(100, ge=1, description="optimisation steps of its pretraining")
+    mae_steps: int = Field(70, ge=1, description="optimisation steps of its pretraining")
     mae_batch: int = Field(64, ge=1, description="patches per step of its pretraining")
     mae_learning_rate: float = Field(8e-3, gt=0, description="its base rate, for a batch of 256")
     mae_threads: int = Field(1, ge=1, description="of its pretraining")
