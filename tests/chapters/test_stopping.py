@@ -164,11 +164,11 @@ def test_views_of_the_table(table):
     ("values", "message"),
     [
         ({"checkpoints": [2, 1, 8]}, "must ascend"),
-        ({"checkpoints": [1, 2]}, "end with epochs=8"),
+        ({"checkpoints": [1, 2]}, "end with epochs=6"),
         ({"pairings": ["all repairs"]}, "'published' among them"),
         ({"pairings": ["published", "better"]}, "must be of published"),
         ({"seeds": [1, 1]}, "none twice"),
-        ({"least": 9}, "must not be above epochs=8"),
+        ({"least": 9}, "must not be above epochs=6"),
     ],
 )
 def test_impossible_parameters_are_refused(values, message):
