@@ -227,7 +227,7 @@ def test_a_table_of_another_form_is_refused(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def plain():
+def plain(bundle):
     """Both files as dictionaries, read with the csv module, nothing shared with the package."""
     files = {path.name: path for path in locate(released.NAME).files}
     dice = defaultdict(dict)
@@ -296,7 +296,7 @@ WAYS = {
 
 
 @pytest.fixture(scope="module")
-def real():
+def real(bundle):
     return gather_set_ups(released.open_released())
 
 
