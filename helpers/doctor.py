@@ -17,7 +17,18 @@ MIN_DISK_GB = 5
 # Written out, so that a broken installation is examined and not imported; a test compares.
 GENERATED = tuple(
     f"synthetic-{name}"
-    for name in ("cyto", "histo", "multi", "cardiac", "fundus", "chest", "natural")
+    for name in (
+        "cyto",
+        "histo",
+        "multi",
+        "cardiac",
+        "fundus",
+        "chest",
+        "histo-b",
+        "glands",
+        "glands-b",
+        "natural",
+    )
 )
 
 

@@ -86,6 +86,24 @@ CHAPTERS = {
             "helpers.chapters.replay.parameters",
         ),
         Chapter(
+            "initialisation",
+            "Whose weights to start from?",
+            "2307.03275",
+            "helpers.chapters.initialisation.parameters",
+        ),
+        Chapter(
+            "out-of-domain",
+            "How far does a model see?",
+            "2307.03275",
+            "helpers.chapters.out_of_domain.parameters",
+        ),
+        Chapter(
+            "representations",
+            "Do they see the same?",
+            "2307.03275",
+            "helpers.chapters.representations.parameters",
+        ),
+        Chapter(
             "stopping-published",
             "Who can tell when to stop?",
             "2410.18677",

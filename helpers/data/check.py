@@ -34,9 +34,10 @@ class CheckReport:
         instances_per_image: smallest, median and largest number.
         n_empty: images without instances.
         splits, modalities: number of images of each.
-        problems: what someone has to mend (unreadable or doubled images, groups torn apart).
-        notes: what the reader settled by its rules (overlaps, clipped and lost instances), and
-            oddities of the annotation that are kept as they are.
+        problems: what someone has to mend (unreadable or doubled images, in one's own folder groups
+            torn apart).
+        notes: what the reader settled by its rules (overlaps, clipped and lost instances), oddities
+            of the annotation that are kept as they are, and groups that an official split tears.
     """
 
     name: str
@@ -146,7 +147,14 @@ def check_dataset(dataset: Dataset, *, progress: bool = True) -> CheckReport:
                 problems.append(result)
             else:
                 facts.append(result)
-    problems += _doubled_ids(dataset.items) + _doubled_pixels(facts) + _torn_groups(dataset.items)
+    problems += _doubled_ids(dataset.items) + _doubled_pixels(facts)
+    notes = list(_notes(facts))
+    if torn := _torn_groups(dataset.items):
+        # Nobody can mend the split of a published data set.
+        if dataset.source == "folder":
+            problems += [f"group {g!r} is in both the training and the test part" for g in torn]
+        else:
+            notes.append(_torn_note(dataset.items, torn))
     return CheckReport(
         name=dataset.name,
         source=dataset.source,
@@ -156,7 +164,7 @@ def check_dataset(dataset: Dataset, *, progress: bool = True) -> CheckReport:
         n_items=len(dataset),
         n_groups=len({item.group for item in dataset.items}),
         problems=tuple(problems),
-        notes=tuple(_notes(facts)),
+        notes=tuple(notes),
         seconds=round(time.perf_counter() - start, 2),
         **_summary(facts),
     )
@@ -255,14 +263,20 @@ def _doubled_pixels(facts: Sequence[_Facts]) -> list[str]:
 
 
 def _torn_groups(items: Sequence[Item]) -> list[str]:
+    """Groups with images in both the training and the test part."""
     splits = defaultdict(set)
     for item in items:
         splits[item.group].add(item.split)
-    return [
-        f"group {group!r} is in both the training and the test part"
-        for group, found in splits.items()
-        if found >= {"train", "test"}
-    ]
+    return [group for group, found in splits.items() if found >= {"train", "test"}]
+
+
+def _torn_note(items: Sequence[Item], torn: Sequence[str]) -> str:
+    test = [item for item in items if item.split == "test"]
+    touched = sum(item.group in torn for item in test)
+    return (
+        f"the official split is not one by group: {touched} of {len(test)} test images are of the "
+        f"{len(torn)} groups that are in the training part too, so it does not test on new groups"
+    )
 
 
 _COLUMNS = ("data set", "source", "images", "groups", "instances", "per image", "height", "width")

@@ -1,8 +1,12 @@
 """What the manifest holds, and what of it is on this machine."""
 
+import textwrap
+
 from helpers.data.fetch import fingerprint_of
 from helpers.data.manifest import Entry, load_manifest
 from helpers.paths import bundle_dir
+
+LICENCE_WIDTH = 40
 
 
 def list_entries() -> str:
@@ -22,7 +26,7 @@ def _row(entry: Entry) -> tuple[str, ...]:
         entry.kind,
         _where(entry),
         entry.access if entry.kind != "synthetic" else "-",
-        entry.licence.name[:28],
+        textwrap.shorten(entry.licence.name, LICENCE_WIDTH, placeholder=" ..."),
         entry.title,
     )
 

@@ -33,6 +33,10 @@ Reader = Literal[
     "acdc",
     "idrid",
     "covid-qu",
+    "glas",
+    "crag",
+    "cpm17",
+    "tnbc",
     "folder",
     "synthetic",
 ]

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -18,6 +19,15 @@ from helpers.leftovers import remove_leftovers
 
 PARTS = ("train", "validation", "test")
 SUMMARY = "task.json"
+
+
+class Splitting(Protocol):
+    """The part of a task's settings that :func:`split_items` needs; see :class:`TaskSettings`."""
+
+    n_images: int
+    test_share: float
+    validation_share: float
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -147,9 +157,12 @@ def _build(dataset: Dataset, settings: TaskSettings, folder: Path) -> None:
 
 
 def split_items(
-    items: list[Item], settings: TaskSettings
+    items: list[Item], settings: Splitting
 ) -> tuple[list[Item], list[Item], list[Item]]:
     """Training, validation and test items, in the order of the data set, no group in two parts.
+
+    An official split into training and test is taken, unless it tears groups apart (GlaS: nearly
+    every test image is of a patient in the training part); then groups are drawn.
 
     Raises:
         ParameterError: too few groups.
@@ -157,14 +170,19 @@ def split_items(
     rng = np.random.default_rng([settings.seed, 0])
     if 0 < settings.n_images < len(items):
         items = _some_groups(items, settings.n_images, rng)
-    official = {item.split for item in items} == {"train", "test"}
-    if official:
+    if _has_sound_split(items):
         rest = [item for item in items if item.split == "train"]
         test = [item for item in items if item.split == "test"]
     else:
         rest, test = _parted(items, settings.test_share, rng)
     train, validation = _parted(rest, settings.validation_share, rng)
     return train, validation, test
+
+
+def _has_sound_split(items: list[Item]) -> bool:
+    groups = {part: {i.group for i in items if i.split == part} for part in ("train", "test")}
+    known = {item.split for item in items} == {"train", "test"}
+    return known and not groups["train"] & groups["test"]
 
 
 def _some_groups(items: list[Item], wanted: int, rng: np.random.Generator) -> list[Item]:

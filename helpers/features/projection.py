@@ -14,6 +14,7 @@ import numpy as np
 from helpers.errors import ParameterError
 
 Projection = Literal["tsne", "umap", "pca"]
+Metric = Literal["cosine", "euclidean"]
 
 PERPLEXITY = 30.0
 UMAP_NEIGHBOURS = 25
@@ -22,32 +23,44 @@ UMAP_DISTANCE = 0.1
 FEWEST = 5
 
 
-def project(features: np.ndarray, method: Projection, seed: int) -> np.ndarray:
+def project(
+    features: np.ndarray,
+    method: Projection,
+    seed: int,
+    *,
+    neighbours: int = UMAP_NEIGHBOURS,
+    min_dist: float = UMAP_DISTANCE,
+    metric: Metric | None = None,
+) -> np.ndarray:
     """Place all samples in the plane.
 
     Args:
         features: (N, d), finite.
-        method: ``"tsne"`` (Euclidean distances, started from the principal components, perplexity
-            30 or a third of N - 1), ``"umap"`` (cosine distances, 25 neighbours or N - 1, minimum
-            distance 0.1) or ``"pca"``. Fewer than five samples, and samples that are all the same,
-            are placed by their principal components whatever the method.
+        method: ``"tsne"`` (started from the principal components, perplexity 30 or a third of
+            N - 1), ``"umap"`` or ``"pca"``. Fewer than five samples, and samples that are all the
+            same, are placed by their principal components whatever the method.
         seed: of the method's own draws; the same seed gives the same map on the same machine.
+        neighbours: of UMAP, at least 2; N - 1 if there are fewer.
+        min_dist: of UMAP, 0..1: how close points may come to lie on the map.
+        metric: of distances between features; by default ``"cosine"`` for UMAP and
+            ``"euclidean"`` for t-SNE. Principal components have none.
 
     Returns:
         float32 (N, 2), centred on the origin.
 
     Raises:
-        ParameterError: wrong shape, NaN or infinity, unknown method.
+        ParameterError: wrong shape, NaN or infinity, unknown method or metric, ``neighbours`` or
+            ``min_dist`` out of range.
     """
     points = _check(features)
-    if method not in get_args(Projection):
-        raise ParameterError(
-            f"method={method!r}: expected one of {', '.join(get_args(Projection))}"
-        )
+    _check_options(method, neighbours, min_dist, metric)
     flat = _principal(points)
     if method == "pca" or len(points) < FEWEST or not flat.any():
         return flat.astype(np.float32)
-    placed = _tsne(points, flat, seed) if method == "tsne" else _umap(points, seed)
+    if method == "tsne":
+        placed = _tsne(points, flat, seed, metric or "euclidean")
+    else:
+        placed = _umap(points, seed, neighbours, min_dist, metric or "cosine")
     return (placed - placed.mean(axis=0)).astype(np.float32)
 
 
@@ -86,6 +99,17 @@ def _check(features: np.ndarray) -> np.ndarray:
     return points
 
 
+def _check_options(method: str, neighbours: int, min_dist: float, metric: str | None) -> None:
+    known = {"method": (method, get_args(Projection)), "metric": (metric, get_args(Metric))}
+    for name, (value, names) in known.items():
+        if value not in names and not (name == "metric" and value is None):
+            raise ParameterError(f"{name}={value!r}: expected one of {', '.join(names)}")
+    if neighbours < 2:
+        raise ParameterError(f"neighbours={neighbours}: expected at least 2")
+    if not 0 <= min_dist <= 1:
+        raise ParameterError(f"min_dist={min_dist}: expected 0 to 1")
+
+
 def _principal(points: np.ndarray) -> np.ndarray:
     """First two principal components, float64 (N, 2); a missing second one is zero.
 
@@ -108,26 +132,34 @@ def _principal(points: np.ndarray) -> np.ndarray:
     return placed
 
 
-def _tsne(points: np.ndarray, start: np.ndarray, seed: int) -> np.ndarray:
+def _tsne(points: np.ndarray, start: np.ndarray, seed: int, metric: Metric) -> np.ndarray:
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 
     # The start is tiny, so that it sets where groups come to lie and not how they are shaped.
     start = start / start[:, 0].std() * 1e-4
     perplexity = min(PERPLEXITY, (len(points) - 1) / 3)
-    model = TSNE(perplexity=perplexity, init=start.astype(np.float32), random_state=seed, n_jobs=1)
+    model = TSNE(
+        perplexity=perplexity,
+        metric=metric,
+        init=start.astype(np.float32),
+        random_state=seed,
+        n_jobs=1,
+    )
     # One thread: several add up the gradient in any order, and t-SNE makes much of a last digit.
     with threadpool_limits(1):
         return model.fit_transform(points)
 
 
-def _umap(points: np.ndarray, seed: int) -> np.ndarray:
+def _umap(
+    points: np.ndarray, seed: int, neighbours: int, min_dist: float, metric: Metric
+) -> np.ndarray:
     import umap
 
     model = umap.UMAP(
-        n_neighbors=min(UMAP_NEIGHBOURS, len(points) - 1),
-        min_dist=UMAP_DISTANCE,
-        metric="cosine",
+        n_neighbors=min(neighbours, len(points) - 1),
+        min_dist=min_dist,
+        metric=metric,
         # The spectral start needs more samples than dimensions of the plane, with room to spare.
         init="spectral" if len(points) > 3 * FEWEST else "random",
         random_state=seed,

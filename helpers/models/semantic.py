@@ -165,6 +165,29 @@ def predict_classes(
     return found
 
 
+@torch.inference_mode()
+def class_probabilities(
+    model: nn.Module, images: np.ndarray, device: str = "cpu", precision: str = "float32"
+) -> torch.Tensor:
+    """Softmax over the classes of images that fit into memory at once.
+
+    Args:
+        model: returns (n, n_classes, h, w); it is left on ``device`` and in evaluation mode.
+        images: float32 (n, channels, h, w), normalised, memory-mapped or not.
+        device, precision: see :mod:`helpers.models.device`.
+
+    Returns:
+        float32 (n, n_classes, h, w) on the CPU.
+    """
+    where = resolve_device(device)
+    dtype = resolve_precision(precision, where)
+    model.to(where).eval()
+    part = torch.from_numpy(np.array(images, np.float32)).to(where)
+    with torch.autocast(where.type, dtype=dtype, enabled=dtype != torch.float32):
+        scores = model(part)
+    return scores.float().softmax(dim=1).cpu()
+
+
 def _check(
     encoder: nn.Module, n_classes: int, decoder: str, decoder_channels: Sequence[int]
 ) -> None:

@@ -30,11 +30,18 @@ def soft_dice(
         probabilities: (n, n_classes, h, w), summing to 1 over the classes.
         target: int64 (n, h, w), 0..n_classes - 1.
     """
+    shared, sizes = _overlap(probabilities, target)
+    return (2 * shared + epsilon) / (sizes + epsilon)
+
+
+def _overlap(
+    probabilities: torch.Tensor, target: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """sum p y and sum p^2 + sum y of every class, (n_classes,) each."""
     truth = F.one_hot(target, probabilities.shape[1]).permute(0, 3, 1, 2).to(probabilities.dtype)
     pixels = (0, 2, 3)
     shared = (probabilities * truth).sum(dim=pixels)
-    sizes = probabilities.square().sum(dim=pixels) + truth.sum(dim=pixels)
-    return (2 * shared + epsilon) / (sizes + epsilon)
+    return shared, probabilities.square().sum(dim=pixels) + truth.sum(dim=pixels)
 
 
 def batch_dice_loss(scores: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -53,6 +60,12 @@ def batch_dice_loss(scores: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 def semantic_loss(scores: torch.Tensor, target: torch.Tensor, loss: Loss = "dice") -> torch.Tensor:
     """`batch_dice_loss` (published), the mean cross-entropy over pixels, or the sum of the two.
 
+    For two classes the cross-entropy is the binary one of the logit s_1 - s_0, so that ``"sum"`` is
+    binary cross-entropy + Dice.
+
+    A batch without a class has a finite loss: its Dice term is next to 0 and hardly moves the
+    network (see `soft_dice`), the cross-entropy pushes the class down as anywhere else.
+
     Args:
         scores: float32 (n, n_classes, h, w), before the softmax.
         target: int64 (n, h, w).
@@ -67,3 +80,44 @@ def semantic_loss(scores: torch.Tensor, target: torch.Tensor, loss: Loss = "dice
     if loss == "sum":
         return batch_dice_loss(scores, target) + F.cross_entropy(scores, target)
     raise ParameterError(f"loss is {loss!r}; expected one of {', '.join(get_args(Loss))}")
+
+
+class PooledLoss:
+    """`semantic_loss` of pixels that come in parts, as if all of them were one batch.
+
+    The soft Dice of a batch is no mean over its parts. Kept are the sums that it is made of, so
+    that the result does not depend on how images are cut up or put together.
+    """
+
+    def __init__(self, n_classes: int, loss: Loss) -> None:
+        self.loss = loss
+        self._shared, self._sizes = torch.zeros((2, n_classes), dtype=torch.float64)
+        self._entropy, self._pixels = 0.0, 0
+
+    def add(self, probabilities: torch.Tensor, target: torch.Tensor) -> None:
+        """Take in some images.
+
+        Args:
+            probabilities: float32 (n, n_classes, h, w), summing to 1 over the classes, on the CPU.
+            target: int64 (n, h, w), on the CPU.
+        """
+        exact = probabilities.double()
+        shared, sizes = _overlap(exact, target)
+        self._shared += shared
+        self._sizes += sizes
+        # Of a true class that is given no chance the logarithm would be infinite: it counts 87.
+        found = exact.gather(1, target[:, None]).clamp_min(torch.finfo(torch.float32).tiny)
+        self._entropy -= float(found.log().sum())
+        self._pixels += target.numel()
+
+    def value(self) -> float:
+        """The loss of all that was taken in.
+
+        Raises:
+            ParameterError: nothing was.
+        """
+        if not self._pixels:
+            raise ParameterError("the loss of no image: expected one or more")
+        dice = 1 - float(((2 * self._shared + EPSILON) / (self._sizes + EPSILON)).mean())
+        entropy = self._entropy / self._pixels
+        return {"dice": dice, "cross_entropy": entropy, "sum": dice + entropy}[self.loss]

@@ -6,13 +6,17 @@ batch with the background, rotation by any angle and flips. Named deviations: st
 epochs, so that arms with other data see equally many; a softmax over all classes; views are
 resampled once.
 
-arXiv 2307.03275 states a constant learning rate of 1e-4 and no optimiser: ``optimiser="adam"``,
-``learning_rate=1e-4``, ``decay_power=0`` is one reading of it.
+arXiv 2307.03275 states a constant learning rate of 1e-4, random patches of 256 x 256 pixels, flips,
+rotation and translation, 2000 or 4000 epochs, and the weights of the lowest loss on the fifth of
+the images that is held back. It states neither optimiser nor loss nor batch size nor how far
+patches are shifted. One reading of it: ``optimiser="adam"``, ``learning_rate=1e-4``,
+``decay_power=0``, ``loss="sum"``, ``crop=256``, ``translate=0.1``, a list of images of any size,
+one patch of each image per epoch, and ``selection="best_validation_loss"``.
 """
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -23,18 +27,21 @@ import torch
 from helpers.errors import DataError, ParameterError
 from helpers.files import read_torch, write_torch
 from helpers.fingerprints import of_json
-from helpers.metrics.semantic import image_confusions, semantic_scores
+from helpers.metrics.semantic import class_confusion, image_confusions, semantic_scores
 from helpers.models.device import resolve_device
 from helpers.models.l2sp import decay_groups
-from helpers.models.semantic import Segmenter, predict_classes
+from helpers.models.semantic import Segmenter, class_probabilities, predict_classes
+from helpers.models.sliding import predict_sliding
 from helpers.randomness import global_seed, step_generator, step_seed
-from helpers.training.losses import Loss, semantic_loss
+from helpers.training.losses import Loss, PooledLoss, semantic_loss
 from helpers.training.watch import Check, evenly
 from helpers.views.jitter import Photometric
-from helpers.views.windows import apply_views, draw_views
+from helpers.views.windows import apply_views, cut_windows, draw_views, draw_windows
 
-Selection = Literal["last", "best_validation"]
+Selection = Literal["last", "best_validation", "best_validation_loss"]
 Optimiser = Literal["sgd", "adam"]
+Arrays = np.ndarray | Sequence[np.ndarray]
+"""A stack, or a list of arrays of any height and width."""
 
 # Streams of random numbers that one seed is split into.
 _ORDER, _VIEWS, _NETWORK = 1, 2, 3
@@ -54,11 +61,16 @@ class SemanticPlan:
         decay_power: the rate falls as (1 - step / steps) to this power; 0 keeps it constant.
         loss: see :func:`helpers.training.losses.semantic_loss`.
         rotate: turn images by any angle and flip half of them.
-        crop: side of random square crops in pixels; 0 for whole images.
-        fill: of what a turned image lacks at its corners, one value or one per channel, in the
-            units of the normalised images: -mean / std for black.
+        crop: side of random square crops in pixels; 0 for whole images, which a list of images of
+            any size cannot have.
+        translate: views are shifted further by up to this share of their sides, 0..1. arXiv
+            2307.03275 translates and does not say how far: a value is our choice.
+        fill: of what a turned image of a stack lacks at its corners, one value or one per channel,
+            in the units of the normalised images: -mean / std for black. Images of a list are
+            continued by reflection.
         photometric: colour jitter, or none.
         looks: how often validation is looked at: evenly, the last time after the last step.
+        look_at: numbers of steps done at which it is looked at instead, ascending.
         precision: ``"bfloat16"`` or ``"float32"`` for the network's arithmetic.
         checkpoint_every: steps between checkpoints; 0 writes none.
     """
@@ -73,9 +85,11 @@ class SemanticPlan:
     loss: Loss = "dice"
     rotate: bool = True
     crop: int = 0
+    translate: float = 0.0
     fill: tuple[float, ...] = (0.0,)
     photometric: Photometric | None = None
     looks: int = 10
+    look_at: tuple[int, ...] = ()
     precision: Literal["float32", "bfloat16"] = "float32"
     checkpoint_every: int = 200
 
@@ -88,6 +102,12 @@ class SemanticPlan:
                 raise ParameterError(f"{name}={getattr(self, name)}: expected 0 or above")
         if self.learning_rate <= 0:
             raise ParameterError(f"learning_rate={self.learning_rate}: expected above 0")
+        if not 0 <= self.translate <= 1:
+            raise ParameterError(f"translate={self.translate}: expected a share, 0 to 1")
+        if list(self.look_at) != sorted({s for s in self.look_at if 1 <= s <= self.steps}):
+            raise ParameterError(
+                f"look_at={self.look_at}: expected ascending numbers from 1 to steps={self.steps}"
+            )
         for name, choices in (
             ("optimiser", get_args(Optimiser)),
             ("loss", get_args(Loss)),
@@ -101,7 +121,7 @@ class SemanticPlan:
     @property
     def look_steps(self) -> tuple[int, ...]:
         """Numbers of steps done at which validation is looked at."""
-        return tuple(step for step in evenly(self.steps, self.looks) if step)
+        return self.look_at or tuple(step for step in evenly(self.steps, self.looks) if step)
 
 
 @dataclass
@@ -110,7 +130,8 @@ class SemanticLog:
 
     Attributes:
         losses: of every step.
-        checks: of every look, ``"step"`` and ``"dice"`` (validation, see `train_segmenter`).
+        checks: of every look, ``"step"``, with validation ``"dice"`` and perhaps ``"loss"`` (see
+            `train_segmenter`), and what ``on_look`` returned.
         kept: after which step the network had the weights that it has now.
         seconds: spent on steps, looks left out.
     """
@@ -143,15 +164,16 @@ def batch_at(step: int, n: int, batch_size: int, seed: int) -> np.ndarray:
 
 def train_segmenter(
     model: Segmenter,
-    images: np.ndarray,
-    masks: np.ndarray,
+    images: Arrays,
+    masks: Arrays,
     plan: SemanticPlan,
     seed: int,
-    validation: tuple[np.ndarray, np.ndarray] | None = None,
+    validation: tuple[Arrays, Arrays] | None = None,
     selection: Selection = "last",
     checkpoint: Path | None = None,
     on_step: Callable[[int, float], None] | None = None,
     device: str = "cpu",
+    on_look: Callable[[int, Segmenter], Check | None] | None = None,
 ) -> SemanticLog:
     """Train in place.
 
@@ -161,18 +183,33 @@ def train_segmenter(
 
     Args:
         model: its weights are the start; it is left on ``device`` and in evaluation mode.
-        images: float32 (n, channels, h, w), normalised, memory-mapped or not.
-        masks: integers (n, h, w), 0..model.n_classes - 1.
-        validation: images and masks of the same kind, of any size. What is logged is Dice pooled
-            over all of them, mean over the classes without the background.
-        selection: which weights the network has in the end: those after the last step, or those
-            of the look with the highest validation Dice, the earliest of equals.
-            The published practice is ``"best_validation"`` with the *test* set as ``validation``
-            (``validate_on_test: true`` in the released configurations): scores are then too good.
+        images: float32 (n, channels, h, w), normalised, memory-mapped or not; or a list of float32
+            (channels, h, w) of any size with ``plan.crop``: a new window of every image each time
+            it is seen. What a window shows beyond the border of its image is the reflection of
+            image and mask, see :mod:`helpers.views.windows`; images smaller than the window lie in
+            its middle.
+        masks: integers (n, h, w), or a list of (h, w), 0..model.n_classes - 1. They may show
+            background only, see :func:`helpers.training.losses.semantic_loss`.
+        validation: a stack or a list likewise, of any size. What is logged is Dice pooled over all
+            pixels, mean over the classes without the background; for a list, or to select by it,
+            the loss of all pixels together as well. Stacks are looked at as whole images, lists by
+            windows of ``plan.crop`` side by side, the last of a row shifted inside
+            (:func:`helpers.models.sliding.predict_sliding`).
+        selection: which weights the network has in the end: those after the last step, or of the
+            look with the highest validation Dice or the lowest validation loss (arXiv 2307.03275),
+            the earliest of equals.
+            The published practice of arXiv 2410.18677 is ``"best_validation"`` with the *test* set
+            as ``validation`` (``validate_on_test: true`` in the released configurations): scores
+            are then too good.
         checkpoint: file to resume from, written every ``plan.checkpoint_every`` steps and at the
             end; removed by the caller when it has kept the result.
         on_step: called with (steps done, loss) after every step (on a GPU every few).
         device: see :func:`helpers.models.device.resolve_device`.
+        on_look: called at every look with (steps done, the network in evaluation mode), with
+            or without validation: to measure it on other images, or to write its weights to a file
+            of that step's name. Numbers that it returns by name join the look in the log, and so
+            survive an interruption; a look after the last checkpoint is repeated, with the same
+            network.
 
     Raises:
         ParameterError: data of the wrong kind, no validation to select by, or a loss that is no
@@ -181,15 +218,24 @@ def train_segmenter(
     """
     data = _Data(images, masks, validation, selection)
     _check(data, plan, model.n_classes)
-    return _Training(model, data, plan, seed, checkpoint, on_step, device).run()
+    return _Training(model, data, plan, seed, checkpoint, on_step, device, on_look).run()
 
 
 @dataclass(frozen=True)
 class _Data:
-    images: np.ndarray
-    masks: np.ndarray
-    validation: tuple[np.ndarray, np.ndarray] | None
+    images: Arrays
+    masks: Arrays
+    validation: tuple[Arrays, Arrays] | None
     selection: Selection
+
+    @property
+    def measures_loss(self) -> bool:
+        """Whether looks see the loss of the validation images."""
+        return self.selection == "best_validation_loss" or not _is_stack(self.validation[0])
+
+
+def _is_stack(images: Arrays) -> bool:
+    return isinstance(images, np.ndarray)
 
 
 class _Training:
@@ -204,10 +250,11 @@ class _Training:
         checkpoint: Path | None,
         on_step: Callable[[int, float], None] | None,
         device: str,
+        on_look: Callable[[int, Segmenter], Check | None] | None,
     ) -> None:
         self.model, self.data, self.plan, self.seed = model, data, plan, seed
-        self.checkpoint, self.on_step = checkpoint, on_step
-        self.identity = _identity(model, data, plan, seed) if checkpoint else ""
+        self.checkpoint, self.on_step, self.on_look = checkpoint, on_step, on_look
+        self.identity = _identity(model, data, plan, seed, bool(on_look)) if checkpoint else ""
         self.device = resolve_device(device)
         model.to(self.device, memory_format=torch.channels_last)
         self.optimiser = _optimiser(model, plan)
@@ -221,7 +268,7 @@ class _Training:
         """All steps that are still to be done."""
         self._resume()
         plan = self.plan
-        looks = plan.look_steps if self.data.validation else ()
+        looks = plan.look_steps if self.data.validation or self.on_look else ()
         for step in range(len(self.log.losses), plan.steps):
             done = step + 1
             saving = bool(self.checkpoint and plan.checkpoint_every) and (
@@ -266,16 +313,33 @@ class _Training:
         """Views of the images of one step."""
         plan, data = self.plan, self.data
         rows = batch_at(step, len(data.images), plan.batch_size, self.seed)
-        images = torch.from_numpy(np.array(data.images[rows])).to(self.device)
-        masks = torch.from_numpy(np.array(data.masks[rows], np.int64)).to(self.device)
         generator = step_generator(self.seed, _VIEWS, step)
-        if plan.rotate or plan.crop:
-            shape = images.shape[2:]
-            views = draw_views(len(rows), shape, plan.crop, plan.rotate, generator)
-            images, masks = apply_views(images, masks, views.to(self.device), plan.crop, plan.fill)
+        see = self._seen_of_stack if _is_stack(data.images) else self._seen_of_list
+        images, masks = see(rows, generator)
         if plan.photometric:
             images = plan.photometric.apply(images, generator)
         return images.contiguous(memory_format=torch.channels_last), masks
+
+    def _seen_of_stack(
+        self, rows: np.ndarray, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        plan, data = self.plan, self.data
+        images = torch.from_numpy(np.array(data.images[rows])).to(self.device)
+        masks = torch.from_numpy(np.array(data.masks[rows], np.int64)).to(self.device)
+        if not (plan.rotate or plan.crop or plan.translate):
+            return images, masks
+        shape = images.shape[2:]
+        views = draw_views(len(rows), shape, plan.crop, plan.rotate, generator, plan.translate)
+        return apply_views(images, masks, views.to(self.device), plan.crop, plan.fill)
+
+    def _seen_of_list(
+        self, rows: np.ndarray, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        plan = self.plan
+        images, masks = ([part[r] for r in rows] for part in (self.data.images, self.data.masks))
+        shapes = torch.tensor([image.shape[1:] for image in images])
+        windows = draw_windows(shapes, plan.crop, plan.rotate, plan.translate, generator)
+        return cut_windows(images, masks, windows, plan.crop, self.device)
 
     def _read_losses(self) -> None:
         for loss in torch.stack(self.unread).tolist():
@@ -288,17 +352,56 @@ class _Training:
         self.unread.clear()
 
     def _look(self, done: int) -> None:
-        images, masks = self.data.validation
-        plan = self.plan
-        found = predict_classes(
-            self.model, images, plan.batch_size, self.device.type, plan.precision
-        )
-        counts = image_confusions(found, masks, self.model.n_classes)
-        dice = semantic_scores(counts, "pooled").mean_dice()
-        self.log.checks.append({"step": done, "dice": dice})
-        if self.data.selection == "best_validation" and dice > self.best.get("dice", -1.0):
+        check: Check = {"step": done}
+        if self.data.validation:
+            check |= self._validated()
+        if self.on_look:
+            self.model.eval()
+            check |= _more(self.on_look(done, self.model), check)
+            self.model.to(self.device)
+        self.log.checks.append(check)
+        if self.data.selection != "last":
+            self._keep_if_best(check)
+
+    def _keep_if_best(self, check: Check) -> None:
+        by_loss = self.data.selection == "best_validation_loss"
+        score = -check["loss"] if by_loss else check["dice"]
+        if score > self.best.get("score", -np.inf):
             weights = {name: w.cpu().clone() for name, w in self.model.state_dict().items()}
-            self.best = {"step": done, "dice": dice, "weights": weights}
+            self.best = {"step": check["step"], "score": score, "weights": weights}
+
+    def _validated(self) -> Check:
+        """Scores of the validation images."""
+        images, masks = self.data.validation
+        plan, n_classes = self.plan, self.model.n_classes
+        if not self.data.measures_loss:
+            found = predict_classes(
+                self.model, images, plan.batch_size, self.device.type, plan.precision
+            )
+            counts = image_confusions(found, masks, n_classes)
+            return {"dice": semantic_scores(counts, "pooled").mean_dice()}
+        loss, counts = PooledLoss(n_classes, plan.loss), []
+        for found, truth in self._predicted(images, masks):
+            loss.add(found, torch.from_numpy(np.array(truth, np.int64)))
+            counts.append(class_confusion(found.argmax(dim=1).numpy(), truth, n_classes))
+        dice = semantic_scores(np.stack(counts), "pooled").mean_dice()
+        return {"dice": dice, "loss": loss.value()}
+
+    def _predicted(
+        self, images: Arrays, masks: Arrays
+    ) -> Iterator[tuple[torch.Tensor, np.ndarray]]:
+        """Class probabilities (k, n_classes, h, w) of all images and their masks (k, h, w)."""
+        plan, device = self.plan, self.device.type
+        if _is_stack(images):
+            for first in range(0, len(images), plan.batch_size):
+                part = slice(first, first + plan.batch_size)
+                found = class_probabilities(self.model, images[part], device, plan.precision)
+                yield found, masks[part]
+            return
+        how = {"batch": plan.batch_size, "device": device, "precision": plan.precision}
+        for image, mask in zip(images, masks, strict=True):
+            found = predict_sliding(self.model, image, plan.crop, plan.crop, **how)
+            yield torch.from_numpy(found)[None], mask[None]
 
     def _save(self) -> None:
         state = {
@@ -334,7 +437,17 @@ def _optimiser(model: Segmenter, plan: SemanticPlan) -> torch.optim.Optimizer:
     return torch.optim.SGD(groups, lr=plan.learning_rate, momentum=plan.momentum)
 
 
-def _identity(model: Segmenter, data: _Data, plan: SemanticPlan, seed: int) -> str:
+def _more(returned: Check | None, check: Check) -> Check:
+    """What ``on_look`` returned, in numbers that a checkpoint can hold."""
+    more = {name: float(value) for name, value in (returned or {}).items()}
+    if taken := sorted(more.keys() & check.keys()):
+        raise ParameterError(
+            f"on_look returned {', '.join(taken)}: expected other names than the look's own"
+        )
+    return more
+
+
+def _identity(model: Segmenter, data: _Data, plan: SemanticPlan, seed: int, watched: bool) -> str:
     """Equal for equal trainings: what a checkpoint must have in common with the run it serves."""
     weights = hashlib.sha256()
     for name, value in model.state_dict().items():
@@ -342,12 +455,16 @@ def _identity(model: Segmenter, data: _Data, plan: SemanticPlan, seed: int) -> s
         weights.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     trained = [name for name, p in model.named_parameters() if p.requires_grad]
     parts = (data.images, data.masks, *(data.validation or ()))
+    stacks = [[part] if _is_stack(part) else part for part in parts]
     return of_json(
         {
             "plan": asdict(plan),
             "seed": seed,
             "selection": data.selection,
-            "data": [[list(part.shape), part.sum(dtype=np.float64)] for part in parts],
+            "data": [
+                [[list(one.shape), one.sum(dtype=np.float64)] for one in stack] for stack in stacks
+            ],
+            "watched": watched,
             "weights": weights.hexdigest(),
             "trained": trained,
         }
@@ -355,12 +472,13 @@ def _identity(model: Segmenter, data: _Data, plan: SemanticPlan, seed: int) -> s
 
 
 def _check(data: _Data, plan: SemanticPlan, n_classes: int) -> None:
-    _check_pair(data.images, data.masks, n_classes, "")
-    channels, *sides = data.images.shape[1:]
-    if plan.crop > min(sides):
+    _check_part(data.images, data.masks, plan, n_classes, "")
+    if _is_stack(data.images) and plan.crop > min(sides := data.images.shape[2:]):
         raise ParameterError(
-            f"crop={plan.crop}: expected no more than the images have, {sides[0]} x {sides[1]}"
+            f"crop={plan.crop}: expected no more than the images have, {sides[0]} x {sides[1]}; "
+            "a list of images may be smaller"
         )
+    channels = data.images[0].shape[0]
     if len(plan.fill) not in (1, channels):
         raise ParameterError(
             f"fill={plan.fill}: expected one value, or one for each of {channels} channels"
@@ -373,17 +491,42 @@ def _check(data: _Data, plan: SemanticPlan, n_classes: int) -> None:
             "expected one or three channels, and one mean for all or one for each"
         )
     if data.validation is not None:
-        _check_pair(*data.validation, n_classes, "validation ")
-        if not data.validation[1].any():
+        _check_part(*data.validation, plan, n_classes, "validation ")
+        if not any(mask.any() for mask in data.validation[1]):
             raise ParameterError(
                 "validation masks show background only; expected images that show the classes"
             )
     known = data.selection in get_args(Selection)
     if not known or (data.selection != "last" and data.validation is None):
         raise ParameterError(
-            f"selection={data.selection!r}: expected 'last', or 'best_validation' together with "
-            "validation images"
+            f"selection={data.selection!r}: expected 'last', or 'best_validation' or "
+            "'best_validation_loss' together with validation images"
         )
+
+
+def _check_part(
+    images: Arrays, masks: Arrays, plan: SemanticPlan, n_classes: int, which: str
+) -> None:
+    if _is_stack(images) and _is_stack(masks):
+        _check_pair(images, masks, n_classes, which)
+        return
+    if _is_stack(images) or _is_stack(masks) or len(images) != len(masks) or len(images) == 0:
+        raise ParameterError(
+            f"{which}images are a {type(images).__name__} of {len(images)} and {which}masks a "
+            f"{type(masks).__name__} of {len(masks)}; expected two stacks, or two lists with one "
+            "mask for each image, and one image at least"
+        )
+    if not plan.crop:
+        raise ParameterError(
+            f"{which}images are a list and crop=0; expected a crop, or a stack (n, channels, h, w)"
+        )
+    for number, (image, mask) in enumerate(zip(images, masks, strict=True)):
+        if image.ndim != 3 or 0 in image.shape or image.shape[0] != images[0].shape[0]:
+            raise ParameterError(
+                f"{which}image {number} of the list has shape {image.shape}; expected (channels, "
+                "height, width) with pixels, and as many channels as the first"
+            )
+        _check_pair(image[None], mask[None], n_classes, f"number {number} of the list: {which}")
 
 
 def _check_pair(images: np.ndarray, masks: np.ndarray, n_classes: int, which: str) -> None:

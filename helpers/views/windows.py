@@ -1,20 +1,35 @@
-"""Random windows of images and their class masks: rotation, flip and crop.
+"""Random windows of images and their class masks: rotation, flip, translation and crop.
 
-As in the released configurations of arXiv 2410.18677: any angle, a flip in half the cases, what
-comes from outside is background. A flip of the other axis would make no difference, because with
-any angle the two give the same distribution.
+Stacks of images of one size (`draw_views`, `apply_views`) are treated as in the released
+configurations of arXiv 2410.18677: any angle, a flip in half the cases, what comes from outside is
+background. A flip of the other axis would make no difference, because with any angle the two give
+the same distribution.
+
+Images of any size (`draw_windows`, `cut_windows`) are for the 256 x 256 patches of arXiv
+2307.03275, "sampled randomly in the whole image", with flips, rotation and translation. The paper
+says nothing about what a turned or shifted patch shows where it leaves the image; here it is the
+image's surroundings, and beyond its border its reflection, in image and mask alike.
 """
 
-from dataclasses import replace
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
+from helpers.data.reflection import cut_square
 from helpers.views.affine import Affine, draw_affine
 
 
 def draw_views(
-    n: int, shape: tuple[int, int], crop: int, rotate: bool, generator: torch.Generator
+    n: int,
+    shape: tuple[int, int],
+    crop: int,
+    rotate: bool,
+    generator: torch.Generator,
+    translate: float = 0.0,
 ) -> Affine:
     """Where ``n`` views lie in images of (h, w) pixels.
 
@@ -23,16 +38,22 @@ def draw_views(
         rotate: turn by any angle and flip half of them. Otherwise views are windows of whole
             pixels.
         generator: on the CPU.
+        translate: views are shifted further by up to this share of their sides each way.
     """
     height, width = shape
     # Of a unit image: shifts from -1/2 to 1/2, as shares of the slack.
     drawn = draw_affine(n, 1, 0, 0.0, generator)
     slack = torch.tensor([width - crop, height - crop] if crop else [0, 0], dtype=torch.float32)
     if rotate:
-        return replace(drawn, shift=drawn.shift * slack)
-    offset = ((drawn.shift + 0.5) * (slack + 1)).floor().minimum(slack)
-    still = {"angle": torch.zeros(n), "flip": torch.ones(n)}
-    return replace(drawn, **still, shift=slack / 2 - offset)
+        views = replace(drawn, shift=drawn.shift * slack)
+    else:
+        offset = ((drawn.shift + 0.5) * (slack + 1)).floor().minimum(slack)
+        still = {"angle": torch.zeros(n), "flip": torch.ones(n)}
+        views = replace(drawn, **still, shift=slack / 2 - offset)
+    if not translate:
+        return views
+    further = _translation(n, (crop or width, crop or height), translate, generator)
+    return replace(views, shift=views.shift + further)
 
 
 def apply_views(
@@ -67,3 +88,88 @@ def apply_views(
     codes = masks[:, None].to(images.dtype)
     seen_masks = F.grid_sample(codes, grid, mode="nearest", align_corners=False)
     return seen_images, seen_masks[:, 0].long()
+
+
+@dataclass(frozen=True)
+class Windows:
+    """One square window in each of n images, and how it is turned.
+
+    Attributes:
+        corners: int64 (n, 2), top and left pixel of the windows before they are turned about their
+            centres. They may lie outside the images.
+        turns: rotations and flips; None leaves the pixels as they are. Shifts and scales are not
+            used.
+    """
+
+    corners: torch.Tensor
+    turns: Affine | None
+
+
+def draw_windows(
+    shapes: torch.Tensor, crop: int, rotate: bool, translate: float, generator: torch.Generator
+) -> Windows:
+    """Where one window lies in each of n images.
+
+    Every place within the image is as likely as any other. A side shorter than the window lies in
+    its middle.
+
+    Args:
+        shapes: int64 (n, 2), height and width of the images in pixels.
+        crop: side of the windows in pixels.
+        rotate: turn by any angle and flip half of them, which amounts to horizontal and vertical
+            flips and a rotation.
+        translate: shift by up to this share of ``crop`` along both axes, whole pixels, so that
+            windows reach beyond the border.
+        generator: on the CPU.
+    """
+    drawn = draw_affine(len(shapes), 1, 0, 0.0, generator)
+    slack = shapes - crop
+    anywhere = ((drawn.shift.flip(1) + 0.5) * (slack + 1)).floor().long().minimum(slack)
+    corners = torch.where(slack > 0, anywhere, slack.div(2, rounding_mode="floor"))
+    if translate:
+        corners = corners + _translation(len(shapes), (crop, crop), translate, generator).long()
+    return Windows(corners, replace(drawn, shift=torch.zeros_like(drawn.shift)) if rotate else None)
+
+
+def cut_windows(
+    images: Sequence[np.ndarray],
+    masks: Sequence[np.ndarray],
+    windows: Windows,
+    crop: int,
+    device: torch.device,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cut one window out of each of n images: turned ones bilinear, masks by nearest neighbour.
+
+    Args:
+        images: float32 (channels, h, w) each, of any size, memory-mapped or not.
+        masks: integers (h, w).
+        windows: for these images, on the CPU.
+        crop: side of the windows in pixels.
+        device: of the result; windows are turned there.
+
+    Returns:
+        float32 (n, channels, crop, crop) and int64 (n, crop, crop). What lies outside an image is
+        its reflection, see :mod:`helpers.data.reflection`.
+    """
+    # A turned square reaches this much further out.
+    margin = math.ceil(crop * (math.sqrt(2) - 1) / 2) if windows.turns is not None else 0
+    boxes = [
+        (top - margin, left - margin, crop + 2 * margin) for top, left in windows.corners.tolist()
+    ]
+    squares, codes = (
+        np.stack([cut_square(one, *box) for one, box in zip(part, boxes, strict=True)])
+        for part in (images, masks)
+    )
+    cut = torch.from_numpy(squares).to(device)
+    classes = torch.from_numpy(codes.astype(np.int64)).to(device)
+    if windows.turns is None:
+        return cut, classes
+    return apply_views(cut, classes, windows.turns.to(device), crop)
+
+
+def _translation(
+    n: int, sides: tuple[int, int], translate: float, generator: torch.Generator
+) -> torch.Tensor:
+    """Whole pixels, float32 (n, 2), up to a share of the two sides either way."""
+    far = translate * torch.tensor(sides, dtype=torch.float32)
+    return ((2 * torch.rand((n, 2), generator=generator) - 1) * far).round()

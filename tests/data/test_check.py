@@ -83,6 +83,18 @@ def test_group_in_training_and_test_is_a_problem(tmp_path):
     assert run(tmp_path).problems == ("group 'm' is in both the training and the test part",)
 
 
+def test_group_torn_by_an_official_split_is_a_note_since_nobody_can_mend_it(tmp_path):
+    for name in ("train/a", "test/b", "test/c"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        add(tmp_path, name, LABELS)
+    (tmp_path / "groups.csv").write_text("id,group\ntrain/a,m\ntest/b,m\ntest/c,n\n")
+    official = replace(open_dataset(f"folder:{tmp_path}"), source="bundle")
+    report = check_dataset(official, progress=False)
+    assert report.problems == ()
+    [note] = report.notes
+    assert "1 of 2 test images are of the 1 groups that are in the training part too" in note
+
+
 def test_instances_in_pieces_and_foreground_masks_are_noted(folder):
     torn = LABELS.copy()
     torn[12] = 0

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from helpers.data.readers.bbbc038 import BBBC038Reader, modality_of
-from helpers.errors import DataError
+from helpers.data.readers.bbbc038 import BBBC038Reader, is_histology, modality_of
+from helpers.errors import DataError, ParameterError
 
 READER = BBBC038Reader()
 SHAPE = (40, 50)
@@ -136,3 +136,65 @@ def test_modality_follows_background_and_colour(colour, kind):
     image = np.tile(np.float32(colour), (*SHAPE, 1))
     image[:5, :5] = 128
     assert modality_of(image) == kind
+
+
+LILAC, VIOLET, PURPLE = (178, 160, 203), (60, 20, 150), (150, 60, 160)
+
+
+def stained(background, nuclei, share=0.4):
+    """A picture with nuclei in its left part."""
+    image = np.tile(np.uint8(background), (*SHAPE, 1))
+    image[:, : round(share * SHAPE[1])] = nuclei
+    return image
+
+
+@pytest.mark.parametrize(
+    ("background", "nuclei", "expected"),
+    [
+        ((208, 207, 211), PURPLE, True),
+        ((208, 207, 211), VIOLET, True),
+        ((220, 140, 190), (140, 70, 120), True),  # pink all over
+        (LILAC, VIOLET, False),
+        (LILAC, LILAC, False),
+        ((12, 12, 12), (200, 200, 200), False),
+        ((230, 230, 230), (90, 90, 90), False),
+    ],
+)
+def test_histology_is_purple_on_white_or_pink(background, nuclei, expected):
+    assert is_histology(stained(background, nuclei)) == expected
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.9])
+def test_some_white_is_enough(share):
+    assert is_histology(stained((215, 214, 216), PURPLE, share))
+
+
+def test_one_channel_is_no_histology():
+    assert not is_histology(np.full((*SHAPE, 1), 240, np.uint8))
+
+
+def test_a_kind_alone_keeps_the_groups_it_has_among_all(tmp_path):
+    rng = np.random.default_rng(0)
+    field = _texture(rng, (SHAPE[0], 2 * SHAPE[1]))
+    # Two tiles of one field with the same grey values, of which the second one is reddish.
+    tiles = {
+        "a": (field[:, : SHAPE[1]], (0.8, 1.1, 1.1)),
+        "b": (field[:, SHAPE[1] :], (1.1, 1, 0.9)),
+    }
+    for name, (grey, tint) in tiles.items():
+        image = (grey[..., None] * tint).clip(0, 255).astype(np.uint8)
+        write(tmp_path, name, [box(0, 0, 5, 5)], image)
+    write(tmp_path, "c", [box(0, 0, 5, 5)])
+    write(tmp_path, "d", [box(0, 0, 5, 5)], stained((210, 210, 212), PURPLE))
+    groups = {item.id: item.group for item in READER.items(tmp_path)}
+    assert groups["b"] == "a"
+    items = BBBC038Reader("histology").items(tmp_path)
+    assert [(item.id, item.group) for item in items] == [("b", "a"), ("d", "d")]
+
+
+def test_no_image_of_the_kind_and_an_unknown_kind(tmp_path):
+    write(tmp_path, "a", [box(0, 0, 5, 5)])
+    with pytest.raises(DataError, match=r"holds no images in the layout .*, histology"):
+        BBBC038Reader("histology").items(tmp_path)
+    with pytest.raises(ParameterError, match="kind='cells': expected 'histology', or '' for all"):
+        BBBC038Reader("cells")

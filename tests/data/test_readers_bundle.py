@@ -18,11 +18,13 @@ from helpers.data.check import check_dataset
 from helpers.data.datasets import open_dataset
 from helpers.data.fields import borders_of, neighbours
 from helpers.data.readers.bbbc038 import modality_of
+from helpers.data.readers.glas import read_grades
 from helpers.data.readers.images import decode, to_float
 from helpers.data.readers.monuseg import rasterise, read_regions
 from helpers.errors import NoLabelsError
 
 pytestmark = pytest.mark.bundle
+FOLDER_OF_GLAS = "Warwick QU Dataset (Released 2016_07_08)"
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +60,27 @@ def test_bbbc038_has_one_instance_per_mask_file_and_the_stated_modalities(bundle
     assert not report.complete
     for item in dataset.items[::50]:
         assert dataset.read(item).n_instances == files[item.id]
+
+
+@pytest.mark.slow
+def test_bbbc038_histology_is_the_red_and_purple_part_of_the_coloured_pictures(opened):
+    whole = {item.id: item for item in opened("bbbc038").items}
+    dataset = opened("bbbc038:histology")
+    assert len(dataset) == 25
+    assert all(whole[item.id] == item for item in dataset.items)
+    chosen = {item.group for item in dataset.items}
+    medians = {}
+    for item in whole.values():
+        pixels = decode(item.image)
+        if (pixels != pixels[..., :1]).any():
+            red, _, blue = np.median(pixels.reshape(-1, 3), axis=0)
+            medians[item.id] = red / blue
+            assert (item.group in chosen) == (item in dataset.items), "a field is of one stain"
+    assert len(medians) == 74
+    # Another measure of the same: violet is far from grey in the median, whatever its share.
+    inside = {item.id for item in dataset.items}
+    assert min(medians[name] for name in inside) > 0.92
+    assert max(value for name, value in medians.items() if name not in inside) < 0.9
 
 
 @pytest.mark.slow
@@ -97,6 +120,53 @@ def test_monuseg_has_one_instance_per_region(opened):
         assert reading.overlap < 0.02 * np.count_nonzero(reading.sample.labels)
     [speck] = lost  # seven vertices around a tenth of a pixel
     assert "region 478 (7 vertices) covers no pixel" in speck
+
+
+def test_kumar_is_its_part_of_monuseg(opened):
+    dataset, whole = opened("monuseg:kumar"), opened("monuseg")
+    assert dataset.fingerprint != whole.fingerprint
+    assert Counter(item.modality.rpartition("/")[2] for item in dataset.items) == {
+        "train": 4,
+        "same-organ": 3,
+        "different-organ": 1,
+    }
+    files = {item.id: (item.image, item.labels, item.group) for item in whole.items}
+    for item in dataset.items:
+        assert (item.image, item.labels, item.group) == files[item.id]
+        assert "MoNuSeg 2018 Training Data" in item.image.parts
+        assert item.split == ("train" if item.modality.endswith("/train") else "test")
+
+
+def test_glas_is_what_the_archive_holds(bundle, opened):
+    dataset = opened("glas")
+    [path] = (bundle / "glas").glob("*.zip")
+    with zipfile.ZipFile(path) as archive:
+        [table] = [name for name in archive.namelist() if name.endswith("Grade.csv")]
+        lines = archive.read(table).decode().split("\r")[1:]
+        for item in dataset.items:
+            [line] = [one for one in lines if one.startswith(f"{item.id},")]
+            assert line.startswith(f"{item.id},{item.group}, {item.modality}, ")
+            stored = Image.open(io.BytesIO(archive.read(f"{FOLDER_OF_GLAS}/{item.id}_anno.bmp")))
+            reading = dataset.load(item)
+            np.testing.assert_array_equal(reading.sample.labels > 0, np.asarray(stored) > 0)
+            assert reading.sample.n_instances == np.count_nonzero(np.unique(stored))
+            assert (reading.dtype, reading.sample.image.shape[2]) == ("uint8", 3)
+    assert Counter(item.split for item in dataset.items) == {"train": 24, "test": 12}
+    parts = [opened(f"glas:{grade}").items for grade in ("benign", "malignant")]
+    assert sorted(item.id for part in parts for item in part) == [i.id for i in dataset.items]
+
+
+def test_glas_table_is_that_of_the_whole_data_set_and_its_split_shares_patients(opened):
+    grades = read_grades(opened("glas").items[0].image.parent / "Grade.csv")
+    parts = Counter(re.match("train|testA|testB", name)[0] for name in grades)
+    assert parts == {"train": 85, "testA": 60, "testB": 20}
+    kinds = Counter(grade for name, (_, grade) in grades.items() if name.startswith("train"))
+    assert kinds == {"benign": 37, "malignant": 48}
+    trained = {patient for name, (patient, _) in grades.items() if name.startswith("train")}
+    tested = [patient for name, (patient, _) in grades.items() if name.startswith("test")]
+    assert len({patient for patient, _ in grades.values()}) == 16
+    assert len(trained & set(tested)) == 11
+    assert sum(patient in trained for patient in tested) == 79
 
 
 def test_monuseg_polygons_agree_with_the_point_test_and_the_shoelace_area(opened):

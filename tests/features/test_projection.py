@@ -45,6 +45,48 @@ def test_the_seed_decides(method, clusters):
         assert not np.array_equal(first, project(features[:30], method, 1))
 
 
+@pytest.mark.parametrize("method", ["tsne", "umap"])
+def test_cosine_distances_do_not_see_lengths(method):
+    # Two rays: along a ray directions agree, between them points of equal length are nearest.
+    angle = np.repeat([0.0, 0.06], 12) + 1e-4 * np.random.default_rng(4).normal(size=24)
+    length = np.tile(1 + 0.5 * np.arange(12), 2)
+    rays = length[:, None] * np.column_stack([np.cos(angle), np.sin(angle)])
+    side = np.arange(24) // 12
+
+    def agrees(features, **options):
+        placed = project(features, method, 0, neighbours=5, **options)
+        distances = np.linalg.norm(placed[:, None] - placed, axis=2)
+        np.fill_diagonal(distances, np.inf)
+        return np.mean(side[distances.argmin(axis=1)] == side)
+
+    assert agrees(rays, metric="cosine") > 0.9
+    assert agrees(rays, metric="euclidean") < 0.7
+    by_default = project(rays, method, 0, neighbours=5)
+    own = {"tsne": "euclidean", "umap": "cosine"}[method]
+    np.testing.assert_array_equal(by_default, project(rays, method, 0, neighbours=5, metric=own))
+
+
+def test_umap_is_told_how_far_to_look_and_how_close_to_place(clusters):
+    features, _ = clusters
+    usual = project(features[:30], "umap", 0)
+    np.testing.assert_array_equal(usual, project(features[:30], "umap", 0, neighbours=25))
+    for options in ({"neighbours": 4}, {"min_dist": 0.9}):
+        assert not np.array_equal(usual, project(features[:30], "umap", 0, **options))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"neighbours": 1}, "neighbours=1"),
+        ({"min_dist": 1.5}, "min_dist=1.5"),
+        ({"metric": "taxicab"}, "metric='taxicab'.*cosine"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, message):
+    with pytest.raises(ParameterError, match=message):
+        project(np.eye(8), "umap", 0, **options)
+
+
 @pytest.mark.parametrize("shape", [(40, 7), (7, 40), (12, 2)])
 def test_principal_components_are_those_of_scikit_learn(shape):
     features = np.random.default_rng(1).normal(size=shape)

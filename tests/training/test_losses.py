@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from helpers.errors import ParameterError
-from helpers.training.losses import batch_dice_loss, semantic_loss, soft_dice
+from helpers.training.losses import PooledLoss, batch_dice_loss, semantic_loss, soft_dice
 
 
 def drawn(seed=0, n=3, classes=4, side=5):
@@ -84,3 +84,51 @@ def test_the_sum_is_the_sum():
 def test_an_unknown_loss_is_refused():
     with pytest.raises(ParameterError, match="loss is 'focal'"):
         semantic_loss(*drawn(), "focal")
+
+
+def test_of_two_classes_the_sum_is_binary_cross_entropy_and_dice():
+    scores, target = drawn(4, classes=2)
+    logit = scores[:, 1] - scores[:, 0]
+    binary = torch.nn.functional.binary_cross_entropy_with_logits(logit, target.float())
+    expected = float(binary + batch_dice_loss(scores, target))
+    assert float(semantic_loss(scores, target, "sum")) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["dice", "cross_entropy", "sum"])
+def test_a_batch_without_foreground_has_a_finite_loss_and_gradient(loss):
+    scores, target = drawn(5, classes=2)
+    scores.requires_grad_()
+    value = semantic_loss(scores, target * 0, loss)
+    value.backward()
+    assert torch.isfinite(value)
+    assert torch.isfinite(scores.grad).all()
+    # Downhill is less of the absent class.
+    assert (scores.grad[:, 1] > 0).all()
+
+
+@pytest.mark.parametrize("loss", ["dice", "cross_entropy", "sum"])
+@pytest.mark.parametrize("absent", [False, True])
+def test_the_pooled_loss_is_that_of_one_batch_however_it_is_cut(loss, absent):
+    scores, target = drawn(6, n=5, side=6)
+    if absent:
+        target[target == 2] = 0
+    shares = scores.softmax(dim=1)
+    expected = float(semantic_loss(scores, target, loss))
+    images, rows = PooledLoss(4, loss), PooledLoss(4, loss)
+    for first in (0, 1, 3):
+        upto = {0: 1, 1: 3, 3: 5}[first]
+        images.add(shares[first:upto], target[first:upto])
+    for row in range(6):
+        rows.add(shares[:, :, row : row + 1], target[:, row : row + 1])
+    assert images.value() == pytest.approx(expected, abs=1e-6)
+    assert rows.value() == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_pooled_loss_of_a_certain_mistake_is_finite_and_of_nothing_refused():
+    pooled = PooledLoss(2, "cross_entropy")
+    with pytest.raises(ParameterError, match="no image"):
+        pooled.value()
+    pooled.add(
+        torch.tensor([1.0, 0.0]).reshape(1, 2, 1, 1), torch.ones((1, 1, 1), dtype=torch.long)
+    )
+    assert pooled.value() == pytest.approx(-np.log(np.finfo(np.float32).tiny))

@@ -7,7 +7,8 @@ import torch
 from helpers.errors import DataError, ParameterError
 from helpers.metrics.semantic import image_confusions, semantic_scores
 from helpers.models.semantic import build_segmenter, freeze_encoder, predict_classes
-from helpers.training.losses import batch_dice_loss
+from helpers.models.sliding import predict_sliding
+from helpers.training.losses import batch_dice_loss, semantic_loss
 from helpers.training.semantic import (
     SemanticPlan,
     batch_at,
@@ -41,6 +42,25 @@ def pictures(n, seed, side=32):
 
 IMAGES, MASKS = pictures(12, 0)
 VALIDATION = pictures(6, 1)
+
+
+def pieces(sizes, seed):
+    """Images of several sizes with their masks, as two lists."""
+    images, masks = pictures(len(sizes), seed, max(max(size) for size in sizes))
+    cut = [(slice(0, h), slice(0, w)) for h, w in sizes]
+    return (
+        [image[:, *c] for image, c in zip(images, cut, strict=True)],
+        [mask[c] for mask, c in zip(masks, cut, strict=True)],
+    )
+
+
+# Larger than a window of 24, as large, and smaller.
+SIZES = [(40, 33), (24, 24), (48, 27), (20, 45), (16, 17)]
+PIECES, PIECE_MASKS = pieces(SIZES, 3)
+HELD_BACK = pieces([(40, 40), (25, 48), (20, 30)], 4)
+WINDOWED = dataclasses.replace(
+    PLAN, crop=24, translate=0.1, optimiser="adam", learning_rate=3e-3, decay_power=0, loss="sum"
+)
 
 
 def weights_after(plan, seed=0, start=None, **more):
@@ -266,6 +286,11 @@ def test_divergence_names_the_learning_rate():
         ({"loss": "focal"}, "loss='focal'"),
         ({"optimiser": "lion"}, "optimiser='lion'"),
         ({"precision": "float16"}, "precision='float16'"),
+        ({"translate": -0.1}, "translate=-0.1"),
+        ({"translate": 1.5}, "translate=1.5"),
+        ({"look_at": (3, 2)}, r"look_at=\(3, 2\)"),
+        ({"look_at": (0, 2)}, r"look_at=\(0, 2\)"),
+        ({"look_at": (2, 7)}, "to steps=6"),
     ],
 )
 def test_impossible_plans_are_refused(change, match):
@@ -284,7 +309,11 @@ def test_impossible_plans_are_refused(change, match):
         ({"validation": (IMAGES, MASKS * 0)}, "background only"),
         ({"selection": "best_validation"}, "together with validation"),
         ({"selection": "best_on_test", "validation": VALIDATION}, "'best_on_test'"),
+        ({"selection": "best_validation_loss"}, "together with validation"),
         ({"plan": dataclasses.replace(PLAN, crop=40)}, "crop=40"),
+        ({"images": list(IMAGES), "masks": list(MASKS)}, "images are a list and crop=0"),
+        ({"images": list(IMAGES)}, "expected two stacks, or two lists"),
+        ({"validation": (list(IMAGES), list(MASKS))}, "validation images are a list and crop=0"),
         ({"plan": dataclasses.replace(PLAN, fill=(0.0, 0.0))}, "fill="),
         (
             {
@@ -299,3 +328,236 @@ def test_impossible_data_are_refused(arguments, match):
     call = {"images": IMAGES, "masks": MASKS, "plan": PLAN, "seed": 0, **arguments}
     with pytest.raises(ParameterError, match=match):
         train_segmenter(model(), **call)
+
+
+@pytest.mark.parametrize(
+    ("change", "losses"),
+    [
+        ({}, [0.6582805, 0.6222036, 0.5706102, 0.5191603, 0.4899854, 0.4601398]),
+        ({"crop": 24}, [0.6223560, 0.6073841, 0.5767007, 0.5390667, 0.5021321, 0.4722188]),
+        (
+            {"crop": 24, "rotate": False},
+            [0.6405152, 0.5910475, 0.5994699, 0.5232378, 0.5246421, 0.5194377],
+        ),
+        (
+            {"photometric": Photometric((0.5,) * 3, (0.5,) * 3)},
+            [0.6671568, 0.6325520, 0.5960416, 0.5317133, 0.5125213, 0.4820562],
+        ),
+    ],
+)
+def test_stacks_are_trained_on_as_in_the_recorded_runs(change, losses):
+    # Computed before lists of images could be trained on.
+    options = {"validation": VALIDATION, "selection": "best_validation"}
+    plan = dataclasses.replace(PLAN, **change)
+    _, log = weights_after(plan, start=model(dropout=0.3), **options)
+    np.testing.assert_allclose(log.losses, losses, rtol=1e-4)
+
+
+def windowed(plan=WINDOWED, seed=0, start=None, **more):
+    network = start or model()
+    log = train_segmenter(network, PIECES, PIECE_MASKS, plan, seed, **more)
+    return {name: value.clone() for name, value in network.state_dict().items()}, log
+
+
+def test_it_learns_from_windows_of_images_of_any_size():
+    plan = dataclasses.replace(WINDOWED, steps=60, batch_size=6, looks=2)
+    network = model()
+    before = predict_sliding(network, HELD_BACK[0][0], 24, 12)
+    log = train_segmenter(network, *pieces([(40, 44)] * 12, 2), plan, 0, HELD_BACK)
+    after = predict_sliding(network, HELD_BACK[0][0], 24, 12)
+    truth = HELD_BACK[1][0]
+    hit = [np.take_along_axis(p, truth[None].astype(int), 0).mean() for p in (before, after)]
+    assert hit[1] > hit[0] + 0.2
+    assert log.checks[-1]["dice"] > 0.6
+    assert log.checks[-1]["loss"] < log.losses[0]
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_one_image_is_a_training_set(batch_size):
+    plan = dataclasses.replace(WINDOWED, steps=25, batch_size=batch_size)
+    log = train_segmenter(model(), PIECES[:1], PIECE_MASKS[:1], plan, 0)
+    assert len(log.losses) == 25
+    assert np.mean(log.losses[-5:]) < 0.85 * np.mean(log.losses[:5])
+
+
+@pytest.mark.parametrize("loss", ["dice", "cross_entropy", "sum"])
+def test_without_any_foreground_it_learns_background(loss):
+    steps = 5 if loss == "dice" else 40
+    plan = dataclasses.replace(WINDOWED, steps=steps, loss=loss, learning_rate=1e-2)
+    network = model()
+    blank = [mask * 0 for mask in PIECE_MASKS]
+    log = train_segmenter(network, PIECES, blank, plan, 0)
+    assert np.isfinite(log.losses).all()
+    if loss != "dice":
+        assert predict_sliding(network, PIECES[0], 24, 12)[0].mean() > 0.9
+
+
+def test_one_step_sees_every_image_once_through_a_window():
+    seen = []
+
+    class Watched(type(model())):
+        def forward(self, images):
+            seen.append(images.clone())
+            return super().forward(images)
+
+    network = model()
+    network.__class__ = Watched
+    marked = [np.full_like(image, i) for i, image in enumerate(PIECES)]
+    plan = dataclasses.replace(WINDOWED, steps=2, batch_size=5)
+    train_segmenter(network, marked, PIECE_MASKS, plan, 0)
+    for batch in seen:
+        assert batch.shape == (5, 3, 24, 24)
+        means = batch.mean(dim=(1, 2, 3))
+        # One value all over: no fill at the corners, no mixture.
+        torch.testing.assert_close(batch, means[:, None, None, None].expand_as(batch))
+        assert sorted(means.round().int().tolist()) == [0, 1, 2, 3, 4]
+
+
+def test_the_logged_loss_is_that_of_all_validation_pixels_at_once():
+    _, log = weights_after(
+        dataclasses.replace(PLAN, loss="sum"),
+        start=(network := model()),
+        validation=VALIDATION,
+        selection="best_validation_loss",
+    )
+    scores = network(torch.from_numpy(VALIDATION[0])).detach()
+    expected = float(semantic_loss(scores, torch.from_numpy(VALIDATION[1]).long(), "sum"))
+    best = min(log.checks, key=lambda check: check["loss"])
+    assert best["loss"] == pytest.approx(expected, abs=1e-5)
+    assert log.kept == best["step"]
+    assert best["dice"] == pytest.approx(validation_dice(network))
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_the_loss_of_a_list_is_that_of_its_windows(batch_size):
+    network = model()
+    plan = dataclasses.replace(WINDOWED, steps=1, looks=1, batch_size=batch_size)
+    log = train_segmenter(network, PIECES, PIECE_MASKS, plan, 0, HELD_BACK)
+    shares = [predict_sliding(network, image, 24, 24) for image in HELD_BACK[0]]
+    # All pixels in one row: the loss of a batch does not know where pixels lie.
+    row = np.concatenate([share.reshape(3, -1) for share in shares], axis=1)
+    truth = np.concatenate([mask.ravel() for mask in HELD_BACK[1]])
+    logits = torch.from_numpy(np.log(row))[None, :, None]
+    expected = semantic_loss(logits, torch.from_numpy(truth)[None, None].long(), "sum")
+    assert log.checks[0]["loss"] == pytest.approx(float(expected), abs=1e-5)
+
+
+def test_the_look_with_the_lowest_loss_is_kept():
+    plan = dataclasses.replace(WINDOWED, steps=12, looks=12, learning_rate=0.1)
+    options = {"validation": HELD_BACK, "selection": "best_validation_loss"}
+    left = {}
+
+    def leave(step, network):
+        left[step] = {name: value.clone() for name, value in network.state_dict().items()}
+
+    kept, log = windowed(plan, 1, on_look=leave, **options)
+    losses = [check["loss"] for check in log.checks]
+    assert np.argmin(losses) < 11, "the case is of use only if the last look is not the best"
+    assert log.kept == int(np.argmin(losses)) + 1
+    assert same(kept, left[log.kept])
+    assert not same(kept, left[12])
+
+
+def test_a_look_gives_the_network_of_that_step():
+    plan = dataclasses.replace(WINDOWED, look_at=(1, 4, 6))
+    left = {}
+
+    def leave(step, network):
+        assert not network.training
+        left[step] = {name: value.clone() for name, value in network.state_dict().items()}
+        torch.rand(step)
+        return {"score": np.float32(step / 2)}
+
+    last, log = windowed(plan, start=model(dropout=0.3), on_look=leave)
+    unseen, blind = windowed(plan, start=model(dropout=0.3))
+    assert log.checks == [{"step": s, "score": s / 2} for s in (1, 4, 6)]
+    assert same(left[6], last)
+    assert same(unseen, last)
+    assert blind.checks == []
+    shorter, _ = windowed(dataclasses.replace(plan, steps=4, look_at=()), start=model(dropout=0.3))
+    assert same(left[4], shorter)
+
+
+@pytest.mark.parametrize("killed_at", [1, 3, 4, 5])
+def test_an_interrupted_run_has_the_looks_of_an_uninterrupted_one(tmp_path, killed_at):
+    plan = dataclasses.replace(WINDOWED, look_at=(1, 2, 3, 5, 6))
+    options = {"validation": HELD_BACK, "selection": "best_validation_loss"}
+
+    def measure(seen):
+        def on_look(step, network):
+            seen.setdefault(step, []).append(network.head[0].weight.detach().clone())
+            return {"own": float(seen[step][-1].abs().sum())}
+
+        return on_look
+
+    whole, log = windowed(plan, start=model(dropout=0.3), on_look=measure(first := {}), **options)
+    options["checkpoint"] = tmp_path / "c.pt"
+    options["on_look"] = measure(second := {})
+    with pytest.raises(Killed):
+        windowed(plan, start=model(dropout=0.3), on_step=kill_at(killed_at), **options)
+    resumed, again = windowed(plan, start=model(dropout=0.3), **options)
+    assert same(whole, resumed)
+    assert (again.losses, again.checks, again.kept) == (log.losses, log.checks, log.kept)
+    assert sorted(second) == sorted(first) == [1, 2, 3, 5, 6]
+    for step, weights in second.items():
+        assert all(torch.equal(one, first[step][0]) for one in weights)
+
+
+def test_a_kill_inside_a_look_loses_nothing(tmp_path):
+    whole, log = windowed(on_look=lambda step, network: {"own": 1.0})
+
+    def die(step, network):
+        if step == 4:
+            raise Killed
+        return {"own": 1.0}
+
+    with pytest.raises(Killed):
+        windowed(checkpoint=tmp_path / "c.pt", on_look=die)
+    again, resumed = windowed(
+        checkpoint=tmp_path / "c.pt", on_look=lambda step, network: {"own": 1.0}
+    )
+    assert same(whole, again)
+    assert resumed.checks == log.checks
+
+
+def test_a_look_may_not_overwrite_scores():
+    with pytest.raises(ParameterError, match="on_look returned dice"):
+        windowed(validation=HELD_BACK, on_look=lambda step, network: {"dice": 1.0})
+
+
+@pytest.mark.parametrize("change", ["image", "mask", "order", "on_look"])
+def test_a_checkpoint_of_other_lists_is_refused(tmp_path, change):
+    path = tmp_path / "c.pt"
+    windowed(checkpoint=path)
+    images, masks = list(PIECES), list(PIECE_MASKS)
+    more = {}
+    if change == "image":
+        images[1] = images[1] + 1
+    if change == "mask":
+        masks[1] = masks[1] * 0
+    if change == "order":
+        images.reverse()
+        masks.reverse()
+    if change == "on_look":
+        more["on_look"] = lambda step, network: None
+    with pytest.raises(DataError, match=r"c\.pt: not a checkpoint of this training"):
+        train_segmenter(model(), images, masks, WINDOWED, 0, checkpoint=path, **more)
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "match"),
+    [
+        ([], [], "images are a list of 0"),
+        (PIECES, PIECE_MASKS[:-1], "images are a list of 5 and masks a list of 4"),
+        ([*PIECES[:4], PIECES[4][:1]], PIECE_MASKS, r"image 4 of the list has shape \(1, 16, 17\)"),
+        ([PIECES[0][0], *PIECES[1:]], PIECE_MASKS, r"image 0 of the list has shape \(40, 33\)"),
+        (PIECES, PIECE_MASKS[::-1], "number 0 of the list: masks are int32 of shape"),
+        (PIECES, [*PIECE_MASKS[:4], PIECE_MASKS[4] + 3], "number 4 of the list: masks hold"),
+        ([*PIECES[:4], PIECES[4] * np.nan], PIECE_MASKS, "number 4 of the list: images hold NaN"),
+    ],
+)
+def test_impossible_lists_are_refused(images, masks, match):
+    with pytest.raises(ParameterError, match=match):
+        train_segmenter(model(), images, masks, WINDOWED, 0)
+    with pytest.raises(ParameterError, match="validation"):
+        train_segmenter(model(), PIECES, PIECE_MASKS, WINDOWED, 0, (images, masks))

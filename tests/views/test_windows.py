@@ -3,7 +3,15 @@ import pytest
 import torch
 
 from helpers.views.affine import Affine
-from helpers.views.windows import apply_views, draw_views
+from helpers.views.windows import (
+    Windows,
+    apply_views,
+    cut_windows,
+    draw_views,
+    draw_windows,
+)
+
+CPU = torch.device("cpu")
 
 
 def views(angle=0.0, flip=1.0, shift=(0.0, 0.0)) -> Affine:
@@ -96,3 +104,123 @@ def test_crops_of_turned_images_stay_within_the_slack():
     assert drawn.shift[:, 0].abs().max() <= 16
     assert drawn.shift[:, 0].abs().max() > 14
     assert drawn.shift[:, 1].abs().max() <= 4
+
+
+@pytest.mark.parametrize("crop", [0, 32])
+@pytest.mark.parametrize("rotate", [False, True])
+def test_translation_comes_on_top_and_leaves_the_rest_as_it_was(crop, rotate):
+    still = draw_views(400, (40, 64), crop, rotate, generator())
+    moved = draw_views(400, (40, 64), crop, rotate, generator(), translate=0.25)
+    assert torch.equal(still.angle, moved.angle)
+    assert torch.equal(still.flip, moved.flip)
+    further = (moved.shift - still.shift).abs()
+    sides = torch.tensor([crop or 64, crop or 40])
+    assert (further.amax(dim=0) <= sides / 4).all()
+    assert (further.amax(dim=0) > sides / 4 - 1.5).all()
+
+
+def test_a_translated_image_shows_fill_where_it_has_gone():
+    images, masks = torch.ones((1, 1, 8, 8)), torch.ones((1, 8, 8), dtype=torch.long)
+    seen, seen_masks = apply_views(images, masks, views(shift=(3.0, -2.0)), fill=(5.0,))
+    expected = np.zeros((8, 8), int)
+    expected[:6, 3:] = 1
+    np.testing.assert_array_equal(seen_masks[0], expected)
+    np.testing.assert_allclose(seen[0, 0], np.where(expected, 1, 5), atol=1e-4)
+
+
+def coded(height, width):
+    """An image whose every pixel is its own number, and the same as a mask."""
+    mask = np.arange(height * width).reshape(height, width)
+    return mask[None].astype(np.float32), mask
+
+
+def test_windows_of_images_of_several_sizes_lie_anywhere_inside():
+    shapes = torch.tensor([(12, 15), (8, 9), (30, 8)] * 200)
+    drawn = draw_windows(shapes, 8, False, 0.0, generator())
+    assert drawn.turns is None
+    for first, (height, width) in enumerate(shapes[:3].tolist()):
+        found = {tuple(corner) for corner in drawn.corners[first::3].tolist()}
+        assert found == {(top, left) for top in range(height - 7) for left in range(width - 7)}
+
+
+def test_windows_without_turning_are_exact():
+    pairs = [coded(12, 15), coded(9, 8), coded(40, 20)]
+    images, masks = zip(*pairs, strict=True)
+    drawn = draw_windows(torch.tensor([m.shape for m in masks]), 8, False, 0.0, generator(3))
+    seen, seen_masks = cut_windows(images, masks, drawn, 8, CPU)
+    assert seen.dtype == torch.float32
+    assert seen_masks.dtype == torch.int64
+    assert torch.equal(seen[:, 0].long(), seen_masks)
+    for mask, window, (top, left) in zip(masks, seen_masks, drawn.corners.tolist(), strict=True):
+        np.testing.assert_array_equal(window, mask[top : top + 8, left : left + 8])
+
+
+@pytest.mark.parametrize("shape", [(5, 6), (3, 20), (1, 1), (1, 9)])
+def test_a_smaller_image_lies_in_the_middle_of_its_reflection(shape):
+    image, mask = coded(*shape)
+    drawn = draw_windows(torch.tensor([shape]), 8, False, 0.0, generator())
+    seen, seen_masks = cut_windows([image], [mask], drawn, 8, CPU)
+    pads = [((8 - s + 1) // 2, (8 - s) // 2) if s < 8 else (0, 0) for s in shape]
+    expected = np.pad(mask, pads, mode="reflect")
+    left = int(drawn.corners[0, 1]) if shape[1] > 8 else 0
+    np.testing.assert_array_equal(seen_masks[0], expected[:8, left : left + 8])
+    assert torch.equal(seen[0, 0].long(), seen_masks[0])
+
+
+def test_translated_windows_reach_beyond_the_border_and_show_its_reflection():
+    image, mask = coded(10, 12)
+    drawn = draw_windows(torch.tensor([(10, 12)] * 500), 8, False, 0.25, generator())
+    corners = drawn.corners
+    assert (corners.amin(dim=0) == torch.tensor([-2, -2])).all()
+    assert (corners.amax(dim=0) == torch.tensor([4, 6])).all()
+    _, seen = cut_windows([image] * 500, [mask] * 500, drawn, 8, CPU)
+    padded = np.pad(mask, 2, mode="reflect")
+    for window, (top, left) in zip(seen, corners.tolist(), strict=True):
+        np.testing.assert_array_equal(window, padded[top + 2 : top + 10, left + 2 : left + 10])
+
+
+def test_turned_windows_show_the_surroundings_and_never_a_blank_corner():
+    ones, twos = np.ones((1, 40, 50), np.float32), np.full((40, 50), 2)
+    drawn = draw_windows(torch.tensor([(40, 50)] * 64), 24, True, 0.5, generator())
+    seen, seen_masks = cut_windows([ones] * 64, [twos] * 64, drawn, 24, CPU)
+    torch.testing.assert_close(seen, torch.ones_like(seen), atol=1e-4, rtol=0)
+    assert (seen_masks == 2).all()
+
+
+@pytest.mark.parametrize("crop", [7, 8])
+def test_quarter_turns_and_flips_turn_windows_about_their_middle(crop):
+    image, mask = coded(20, 31)
+    corner = torch.tensor([[5, 11]])
+    expected = torch.from_numpy(mask[5 : 5 + crop, 11 : 11 + crop].copy())
+    for turn, flip, move in (
+        (1, 1.0, lambda m: torch.rot90(m, -1)),
+        (2, 1.0, lambda m: m.flip(0, 1)),
+        (0, -1.0, lambda m: m.flip(1)),
+        (2, -1.0, lambda m: m.flip(0)),
+    ):
+        windows = Windows(corner, views(angle=turn * torch.pi / 2, flip=flip))
+        seen, seen_masks = cut_windows([image], [mask], windows, crop, CPU)
+        assert torch.equal(seen_masks[0], move(expected))
+        torch.testing.assert_close(seen[0, 0], move(expected).float(), atol=2e-2, rtol=0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_masks_of_turned_windows_stay_thresholds_of_their_images(seed):
+    (picture,), _ = waves(60, 90)
+    image = picture[:1].numpy()
+    drawn = draw_windows(torch.tensor([(60, 90)] * 8), 32, True, 0.2, generator(seed))
+    seen, seen_masks = cut_windows(
+        [image] * 8, [(image[0] > 0).astype(np.uint8)] * 8, drawn, 32, CPU
+    )
+    wrong = (seen[:, 0] > 0) != seen_masks.bool()
+    assert wrong.float().mean() < 0.02
+    assert not (wrong & (seen[:, 0].abs() > 0.25)).any()
+
+
+def test_turns_of_windows_cover_the_circle_and_half_are_flipped():
+    drawn = draw_windows(torch.tensor([(32, 40)] * 4000), 32, True, 0.1, generator())
+    counts, _ = np.histogram(drawn.turns.angle.numpy(), bins=8, range=(0, 2 * np.pi))
+    assert counts.min() > 400
+    assert float((drawn.turns.flip < 0).float().mean()) == pytest.approx(0.5, abs=0.04)
+    again = draw_windows(torch.tensor([(32, 40)] * 4000), 32, True, 0.1, generator())
+    assert torch.equal(drawn.corners, again.corners)

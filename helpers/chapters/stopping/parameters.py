@@ -24,7 +24,7 @@ class Parameters(ChapterParameters):
     encoder: str = Field("unet-8", description="unet-W, resnet18, resnet50, tu-... (timm)")
     epochs: int = Field(6, ge=1, description="of the full pretraining")
     checkpoints: list[Epoch] = Field(
-        [1, 3, 6], description="epochs whose encoders are scored and transferred, besides 0"
+        [2, 6], description="epochs whose encoders are scored and transferred, besides 0"
     )
     scheme: Literal["simple", "advanced"] = Field("simple", description="of augmentation")
     source_batch: int = Field(64, ge=2, description="images per step of the pretraining")
@@ -32,14 +32,14 @@ class Parameters(ChapterParameters):
     tasks: list[str] = Field(
         ["synthetic-cardiac"], description="data sets with classes: names in the manifest"
     )
-    n_images: int = Field(120, ge=0, description="of each task, or drawn at most (0: all)")
+    n_images: int = Field(96, ge=0, description="of each task, or drawn at most (0: all)")
     image_size: int = Field(64, ge=32, description="side to which task images are resized")
     test_share: Share = Field(0.25, description="held out, where there is no official test part")
     validation_share: Share = Field(0.2, description="of the rest, to choose the step by")
     seed: Seed = Field(0, description="of the tasks: generation, drawing, splits")
     frozen: list[bool] = Field([True, False], description="encoder frozen, or fine-tuned")
     seeds: list[Seed] = Field([0, 1], description="one pretraining and its segmenters each")
-    steps: int = Field(45, ge=1, description="optimisation steps of every segmenter")
+    steps: int = Field(40, ge=1, description="optimisation steps of every segmenter")
     batch_size: int = Field(8, ge=1, description="images per step of a segmenter")
     learning_rate: float = Field(0.05, gt=0, description="of SGD with polynomial decay")
     loss: Literal["dice", "cross_entropy", "sum"] = Field(

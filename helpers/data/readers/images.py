@@ -73,10 +73,19 @@ def read_labels(path: Path) -> np.ndarray:
             f"{path}: has {pixels.shape[2]} channels that differ. Expected one channel with "
             "integer labels (0 background, one number per instance): convert colours to numbers."
         )
-    return _as_labels(pixels[..., 0], path)
+    return as_labels(pixels[..., 0], path)
 
 
-def _as_labels(values: np.ndarray, path: Path) -> np.ndarray:
+def as_labels(values: np.ndarray, path: Path) -> np.ndarray:
+    """Labels as stored in a file, in any numeric type, as int32.
+
+    Args:
+        values: (height, width).
+        path: of the file, for the message.
+
+    Raises:
+        DataError: a value is negative, fractional or beyond int32.
+    """
     if values.dtype.kind == "f":
         odd = ~np.isfinite(values) | (values != np.rint(values))
         if odd.any():

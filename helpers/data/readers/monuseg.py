@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -25,6 +26,46 @@ LAYOUT = "Tissue Images/NAME.tif with Annotations/NAME.xml, or NAME.tif beside N
 # Moves outlines off the pixel centres, in a direction that no edge between centres can have.
 _OFF_CENTRE = 1e-5 * np.array([1.0, (math.sqrt(5) - 1) / 2])
 _BARCODE = re.compile(r"(TCGA-[A-Z0-9]{2}-[A-Z0-9]{4})-", re.IGNORECASE)
+# The images of KUMAR by part and organ, in the division published with HoVer-Net.
+KUMAR: dict[str, dict[str, tuple[str, ...]]] = {
+    "train": {
+        "breast": (
+            "TCGA-A7-A13E-01Z-00-DX1",
+            "TCGA-AR-A1AK-01Z-00-DX1",
+            "TCGA-AR-A1AS-01Z-00-DX1",
+            "TCGA-E2-A14V-01Z-00-DX1",
+        ),
+        "kidney": (
+            "TCGA-B0-5711-01Z-00-DX1",
+            "TCGA-HE-7128-01Z-00-DX1",
+            "TCGA-HE-7129-01Z-00-DX1",
+            "TCGA-HE-7130-01Z-00-DX1",
+        ),
+        "liver": (
+            "TCGA-18-5592-01Z-00-DX1",
+            "TCGA-21-5784-01Z-00-DX1",
+            "TCGA-38-6178-01Z-00-DX1",
+            "TCGA-50-5931-01Z-00-DX1",
+        ),
+        "prostate": (
+            "TCGA-G9-6348-01Z-00-DX1",
+            "TCGA-G9-6356-01Z-00-DX1",
+            "TCGA-G9-6362-01Z-00-DX1",
+            "TCGA-G9-6363-01Z-00-DX1",
+        ),
+    },
+    "same-organ": {
+        "breast": ("TCGA-A7-A13F-01Z-00-DX1", "TCGA-E2-A1B5-01Z-00-DX1"),
+        "kidney": ("TCGA-B0-5698-01Z-00-DX1", "TCGA-B0-5710-01Z-00-DX1"),
+        "liver": ("TCGA-21-5786-01Z-00-DX1", "TCGA-49-4488-01Z-00-DX1"),
+        "prostate": ("TCGA-CH-5767-01Z-00-DX1", "TCGA-G9-6336-01Z-00-DX1"),
+    },
+    "different-organ": {
+        "bladder": ("TCGA-DK-A2I6-01A-01-TS1", "TCGA-G2-A2EK-01A-02-TSB"),
+        "colon": ("TCGA-AY-A8YK-01A-01-TS1", "TCGA-NH-A8F7-01A-01-TS1"),
+        "stomach": ("TCGA-KB-A93J-01A-01-TS1", "TCGA-RD-A8N9-01A-01-TS1"),
+    },
+}
 
 
 class MoNuSegReader(Reader):
@@ -72,6 +113,41 @@ class MoNuSegReader(Reader):
                 for i in painted.hidden
             ),
         )
+
+
+class KumarReader(MoNuSegReader):
+    """KUMAR: 30 images of the MoNuSeg training archive in a split of their own, 16 and 14.
+
+    The test part has 8 images of the organs trained on and 6 of others, which the end of the
+    modality tells: ``histology/ORGAN/train``, ``.../same-organ`` or ``.../different-organ``. Every
+    image is of another patient. Images of MoNuSeg that are not in :data:`KUMAR` are left out, and
+    of those that are only the ones in the folder are listed.
+
+    arXiv 2307.03275 does not name its images. Kumar et al. (2017) do not either, say HoVer-Net's
+    authors, who therefore published those they used (file ``data/README.md`` of the repository
+    vqdang/hover_net); these are taken here. Public code also has another division, in which three
+    images of the training part and three of the same organs change places. What the data set calls
+    liver are tumours of the lung by their TCGA projects (LUSC and LUAD).
+    """
+
+    def items(self, root: Path) -> list[Item]:
+        """One item per image of KUMAR; see :class:`helpers.data.readers.base.Reader`."""
+        places = {
+            name: (part, organ)
+            for part, organs in KUMAR.items()
+            for organ, names in organs.items()
+            for name in names
+        }
+        found = [
+            replace(
+                item,
+                split="train" if places[item.id][0] == "train" else "test",
+                modality="histology/{1}/{0}".format(*places[item.id]),
+            )
+            for item in super().items(root)
+            if item.id in places
+        ]
+        return require_items(found, root, f"{LAYOUT}, NAME one of the 30 of KUMAR")
 
 
 def _key(path: Path, root: Path) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from helpers.data.sample import Sample
-from helpers.data.synthetic import cardiac, chest, cyto, fundus, histo, multi
+from helpers.data.synthetic import cardiac, chest, cyto, fundus, glands, histo, multi
 from helpers.errors import DataError
 
 # Takes a Generator and (height, width); that of a domain in GROUP_SIZES also the Generator of the
@@ -28,6 +28,9 @@ DOMAINS: dict[str, Painter] = {
     "synthetic-cardiac": cardiac.paint,
     "synthetic-fundus": fundus.paint,
     "synthetic-chest": chest.paint,
+    "synthetic-histo-b": histo.paint_b,
+    "synthetic-glands": glands.paint,
+    "synthetic-glands-b": glands.paint_b,
 }
 # Domains whose labels tell classes, with the names of the classes 1..K; elsewhere instances.
 CLASSES: dict[str, tuple[str, ...]] = {
@@ -50,15 +53,16 @@ def generate_sample(
         index: number of the picture, >= 0.
         seed: of the data set, >= 0.
         size: (height, width) in pixels, each at least 64. Where labels tell instances it changes
-            the field of view and not the magnification: cells keep their size in pixels. Where
-            they tell classes (``CLASSES``) organs scale with the shorter side.
+            the field of view and not the magnification: cells and glands keep their size in
+            pixels. Where they tell classes (``CLASSES``) organs scale with the shorter side.
 
     Returns:
         Sample with a float32 image (height, width, 3) of whole grey values 0..255 and int32 labels.
         Instances are 4-connected, have at least 16 pixels each and are numbered 1..K without gaps;
-        there may be none in an unlucky small picture. Classes are numbered as in ``CLASSES``; any
-        of them may be missing. ``modality`` says what the picture shows, as ``KIND/VARIANT``;
-        ``group`` is the picture itself, or its patient (``GROUP_SIZES``).
+        there may be none in an unlucky small picture, and a small one may lie within a single
+        gland. Classes are numbered as in ``CLASSES``; any of them may be missing. ``modality``
+        says what the picture shows, as ``KIND/VARIANT`` (of glands ``GRADE/PATTERN``, the grade
+        benign or malignant); ``group`` is the picture itself, or its patient (``GROUP_SIZES``).
 
     Raises:
         DataError: unknown domain, size below 64, negative index or seed.

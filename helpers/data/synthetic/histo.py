@@ -3,18 +3,76 @@
 A picture is built as a section is: an architecture (epithelium, stroma, white gaps), nuclei placed
 in it, concentrations of the two stains, light absorbed by them, a scanner. Magnification is about
 that of a 40x objective, 0.25 micrometres per pixel.
+
+``synthetic-histo-b`` is tissue of another mix from another laboratory (``LABORATORY_B``): the same
+nuclei, stained and scanned in another way.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from helpers.data.synthetic import optics, shapes
 from helpers.data.synthetic.shapes import Form
 
-# Optical density of one unit of haematoxylin and of eosin in R, G, B: usual values for scanned
-# sections; each picture turns them a little, as laboratories differ.
-STAINS = np.array([[0.56, 0.80, 0.38], [0.19, 0.82, 0.50]])
+
+@dataclass(frozen=True)
+class Scanner:
+    """How a laboratory stains and scans; pictures vary around it.
+
+    Attributes:
+        stains: optical density of one unit of haematoxylin and of eosin in R, G, B; each picture
+            turns them a little.
+        strength: median amount of each stain.
+        white: light without tissue in R, G, B, grey values; a picture has up to 14 less of each.
+        blur: range of the standard deviation of the point spread, pixels.
+        noise: range of the standard deviation of the noise, grey values.
+        quality: range of the JPEG quality, the upper end exclusive.
+    """
+
+    stains: tuple[tuple[float, float, float], tuple[float, float, float]]
+    strength: tuple[float, float] = (1.0, 1.0)
+    white: tuple[float, float, float] = (243.0, 241.0, 244.0)
+    blur: tuple[float, float] = (0.6, 1.1)
+    noise: tuple[float, float] = (1.0, 3.0)
+    quality: tuple[int, int] = (70, 95)
+
+
+@dataclass(frozen=True)
+class Laboratory:
+    """Where pictures come from.
+
+    Attributes:
+        scanner: stain and camera.
+        shares: share of the pictures of each of ``ARCHITECTURES``; those given there if empty.
+    """
+
+    scanner: Scanner
+    shares: dict[str, float] = field(default_factory=dict)
+
+
+# Usual densities for scanned sections.
+LABORATORY_A = Laboratory(Scanner(stains=((0.56, 0.80, 0.38), (0.19, 0.82, 0.50))))
+# A faded section: pale blue haematoxylin and orange eosin under a yellowish lamp, out of focus and
+# compressed harder; more brain and loose infiltrates, fewer solid nests.
+LABORATORY_B = Laboratory(
+    Scanner(
+        stains=((0.76, 0.72, 0.30), (0.08, 0.60, 0.74)),
+        strength=(0.55, 0.6),
+        white=(252.0, 243.0, 220.0),
+        blur=(1.2, 1.9),
+        noise=(2.0, 5.0),
+        quality=(35, 60),
+    ),
+    {
+        "solid": 0.15,
+        "glandular": 0.1,
+        "stromal": 0.2,
+        "clear-cell": 0.1,
+        "dispersed": 0.2,
+        "neuropil": 0.25,
+    },
+)
 
 # Ranges (low, high) by architecture; diameters in pixels, spacing in nucleus diameters.
 _DEFAULTS = {
@@ -34,7 +92,6 @@ _DEFAULTS = {
     "eosin": (0.35, 0.65),
     "basophilia": (0.05, 0.3),  # haematoxylin in the cytoplasm
     "nucleus": (1.35, 2.2),  # haematoxylin of a nucleus
-    "blur": (0.6, 1.1),
 }
 ARCHITECTURES: dict[str, tuple[float, dict[str, tuple[float, float]]]] = {
     # name: (share of pictures, ranges that differ from the defaults)
@@ -121,25 +178,44 @@ def paint(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndarray, 
         labels: int32 (height, width), one label for each nucleus.
         modality: ``"histology/ARCHITECTURE"``.
     """
-    names = list(ARCHITECTURES)
-    share = np.array([ARCHITECTURES[name][0] for name in names])
-    name = names[rng.choice(len(names), p=share / share.sum())]
-    ranges = {**_DEFAULTS, **ARCHITECTURES[name][1]}
+    return _paint(rng, size, LABORATORY_A)
+
+
+def paint_b(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, str]:
+    """As :func:`paint`, from the other laboratory."""
+    return _paint(rng, size, LABORATORY_B)
+
+
+def _paint(
+    rng: np.random.Generator, size: tuple[int, int], laboratory: Laboratory
+) -> tuple[np.ndarray, np.ndarray, str]:
+    shares = laboratory.shares or {name: share for name, (share, _) in ARCHITECTURES.items()}
+    name = draw_name(rng, shares)
+    ranges = {**_DEFAULTS, **ARCHITECTURES[name][1], "blur": laboratory.scanner.blur}
     style = {key: rng.uniform(*limits) for key, limits in ranges.items()}
     tissue, texture = _tissue(rng, size, style)
     labels = _place(rng, size, tissue, style)
     eosin, blue = _ground(rng, tissue, texture, labels, style)
     eosin, blue = _stain_nuclei(rng, labels, eosin, blue, style)
-    return _scan(rng, eosin, blue, style), labels, f"histology/{name}"
+    image = scan(rng, eosin, blue, laboratory.scanner, style["blur"])
+    return image, labels, f"histology/{name}"
 
 
-def _quantile(share: float) -> float:
+def draw_name(rng: np.random.Generator, shares: dict[str, float]) -> str:
+    """One of the names, each with the probability that is proportional to its share."""
+    names = list(shares)
+    share = np.array([shares[name] for name in names])
+    return names[rng.choice(len(names), p=share / share.sum())]
+
+
+def quantile(share: float) -> float:
     """Height that a standard normal field exceeds on ``share`` of the area (logistic fit)."""
     share = min(max(share, 1e-4), 1 - 1e-4)
     return -float(np.log(share / (1 - share))) / 1.702
 
 
-def _sigmoid(x: np.ndarray) -> np.ndarray:
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """Logistic function, float32, of the shape of ``x``."""
     return (1 / (1 + np.exp(-np.clip(x, -30, 30)))).astype(np.float32)
 
 
@@ -148,21 +224,21 @@ def _tissue(
 ) -> tuple[Tissue, np.ndarray]:
     """Architecture and the fibre texture (mean 0, standard deviation about 1)."""
     regions = optics.fractal(rng, size, 90.0, 3)
-    stroma = _sigmoid(8 * (regions - _quantile(style["stroma"])))
+    stroma = sigmoid(8 * (regions - quantile(style["stroma"])))
     ragged = optics.field(rng, size, 5.0)
     hills = optics.field(rng, size, style["gap_scale"])
     hills += 0.15 * optics.field(rng, size, 14.0) + 0.06 * ragged
-    margin = _quantile(style["gap"]) - hills
-    gap = _sigmoid(-18 * margin)
+    margin = quantile(style["gap"]) - hills
+    gap = sigmoid(-18 * margin)
     base = rng.uniform(0, np.pi)
     dx, dy = (12 * optics.field(rng, size, 55.0) for _ in range(2))
     dx += 2.5 * optics.field(rng, size, 12.0)
     straight = optics.fibres(rng, size, 3.0, 45.0, base)
     straight += 0.7 * optics.fibres(rng, size, 8.0, 90.0, base)
-    return Tissue(stroma, gap, margin, _direction(base, dx, dy)), optics.displace(straight, dx, dy)
+    return Tissue(stroma, gap, margin, direction(base, dx, dy)), optics.displace(straight, dx, dy)
 
 
-def _direction(base: float, dx: np.ndarray, dy: np.ndarray) -> np.ndarray:
+def direction(base: float, dx: np.ndarray, dy: np.ndarray) -> np.ndarray:
     """Where fibres of direction ``base`` point after they were looked up at a displaced place.
 
     With the Jacobian J of p + d(p), a direction t of the bent picture comes from the straight
@@ -186,7 +262,7 @@ def _place(
         # A row of nuclei some way behind the free surface, and looser rows further back.
         row = np.exp(-(((tissue.margin - 0.45) / 0.16) ** 2))
         epithelium = epithelium * np.maximum(row, 0.35 * (tissue.margin > 0.9))
-    patches = optics.field(rng, size, 60.0) > _quantile(0.5 * style["lymphocytes"])
+    patches = optics.field(rng, size, 60.0) > quantile(0.5 * style["lymphocytes"])
     kinds = [
         # density, spacing, diameter, form, follows the fibres
         (0.8 * patches * solid, 0.75, 0.68, Form(1.1, 0.05), False),
@@ -224,14 +300,14 @@ def _ground(
     cloud = optics.fractal(rng, size, 12.0, 3)
     cytoplasm = style["eosin"] * (0.75 + 0.22 * cloud + 0.13 * grain)
     # Foam: where a fine field is high, the cytoplasm is empty.
-    holes = _sigmoid(5 * (optics.field(rng, size, 6.0) - 0.8))
+    holes = sigmoid(5 * (optics.field(rng, size, 6.0) - 0.8))
     cytoplasm *= 1 - np.minimum(style["foam"], 1) * holes
     cytoplasm *= 1 - style["clear"]
     if style["membranes"] > 0.05:
         cytoplasm += style["membranes"] * style["eosin"] * _membranes(rng, labels, style)
     collagen = style["eosin"] * np.maximum(1.15 + 0.22 * texture + 0.1 * grain, 0.15)
     # Clefts between the fibre bundles.
-    collagen *= 1 - 0.4 * _sigmoid(4 * (-texture - 1.9))
+    collagen *= 1 - 0.4 * sigmoid(4 * (-texture - 1.9))
     eosin = tissue.stroma * collagen + (1 - tissue.stroma) * np.maximum(cytoplasm, 0.02)
     blue = style["basophilia"] * (1 - 0.6 * tissue.stroma) * (1 - 0.8 * style["clear"])
     blue = blue * np.maximum(1 + 0.4 * cloud + 0.3 * grain, 0)
@@ -269,7 +345,7 @@ def _stain_nuclei(
     envelope = np.exp(-((inner - 1.5) ** 2) / np.float32(2 * 1.1**2))
     clumps = optics.field(rng, labels.shape, 3.5)
     chromatin = 0.8 + 0.18 * optics.fractal(rng, labels.shape, 7.0, 2) + 0.17 * clumps
-    nucleoli = 0.9 * _sigmoid(6 * (clumps - 1.9)) * (inner > 4)
+    nucleoli = 0.9 * sigmoid(6 * (clumps - 1.9)) * (inner > 4)
     weak = pale.astype(np.float32)[labels]
     body = (1 - 0.62 * weak) * np.maximum(chromatin, 0.2) + weak * (0.45 * envelope + nucleoli)
     body += weak * 0.22 * np.maximum(clumps, 0)
@@ -279,14 +355,26 @@ def _stain_nuclei(
     return eosin * (1 - 0.3 * soft), blue * (1 - soft) + stained * soft
 
 
-def _scan(
-    rng: np.random.Generator, eosin: np.ndarray, blue: np.ndarray, style: dict[str, float]
+def scan(
+    rng: np.random.Generator, eosin: np.ndarray, blue: np.ndarray, scanner: Scanner, blur: float
 ) -> np.ndarray:
-    """Light through the stained section, the scanner's blur and noise, and JPEG."""
-    stains = STAINS * np.exp(0.06 * rng.standard_normal(STAINS.shape))
-    strength = np.exp(0.22 * rng.standard_normal(2))
-    white = np.array([243, 241, 244]) - rng.uniform(0, 14, 3)
+    """Light through the stained section, the scanner's blur and noise, and JPEG.
+
+    Args:
+        rng: source of randomness.
+        eosin: concentration in units of the stain, >= 0, float32 (height, width).
+        blue: the same of haematoxylin.
+        scanner: stain and camera.
+        blur: standard deviation of the point spread in pixels.
+
+    Returns:
+        float32 (height, width, 3), whole grey values 0..255, R, G, B.
+    """
+    stains = np.array(scanner.stains)
+    stains = stains * np.exp(0.06 * rng.standard_normal(stains.shape))
+    strength = scanner.strength * np.exp(0.22 * rng.standard_normal(2))
+    white = np.array(scanner.white) - rng.uniform(0, 14, 3)
     maps = [blue * strength[0], eosin * strength[1]]
-    image = optics.blur(optics.absorb(maps, stains, white), style["blur"])
-    image = optics.grain(rng, image, rng.uniform(1.0, 3.0))
-    return optics.jpeg(image, int(rng.integers(70, 95)))
+    image = optics.blur(optics.absorb(maps, stains, white), blur)
+    image = optics.grain(rng, image, rng.uniform(*scanner.noise))
+    return optics.jpeg(image, int(rng.integers(*scanner.quality)))

@@ -1,0 +1,1 @@
+"""The chapter ``initialisation``: which weights to start from, and for how much data it matters."""

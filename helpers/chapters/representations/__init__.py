@@ -1,0 +1,1 @@
+"""The chapter ``representations``: do networks from different starts see the same?"""

@@ -1,0 +1,1 @@
+"""What the chapters on where an encoder starts share (arXiv 2307.03275)."""

@@ -1,0 +1,81 @@
+"""TNBC (Naylor et al. 2019): nuclei in triple-negative breast cancer, H&E."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from helpers.data.readers.base import (
+    Item,
+    Reader,
+    Reading,
+    find_files,
+    make_sample,
+    require_items,
+    require_pairs,
+)
+from helpers.data.readers.images import decode, read_labels, to_float
+
+LAYOUT = "Slide_NN/NN_K.png with GT_NN/NN_K.png"
+_FOLDER = re.compile(r"(Slide|GT)_(\d+)")
+_Key = tuple[Path, str, str]  # folder that holds both, number of the patient, name of the image
+# In the code of the owner (repository PeterJackNaylor/NucSeg), which knows 14 slides.
+_LAST_BREAST = 12
+
+
+class TnbcReader(Reader):
+    """``Slide_NN/NN_K.png`` (RGBA, 512 x 512) and ``GT_NN/NN_K.png``, 50 images of 11 patients.
+
+    The annotation is taken for a mask of all nuclei, as it is by the owner's own code and by other
+    public loaders: an instance is an 8-connected set of pixels of one value above 0. So nuclei that
+    touch are one instance, unless the file numbers them. (The archive itself has not been opened
+    here.) Alpha is dropped.
+
+    There is no official split. The group is the patient NN, so that a split by group is one by
+    patient. Versions of the data with more slides hold brain tissue from slide 13 on, which the
+    modality tells.
+    """
+
+    def items(self, root: Path) -> list[Item]:
+        """One item per image; see :class:`helpers.data.readers.base.Reader`."""
+        images: dict[_Key, Path] = {}
+        masks: dict[_Key, Path] = {}
+        for path in find_files(root, frozenset({".png"})):
+            if match := _FOLDER.fullmatch(path.parent.name):
+                found = images if match[1] == "Slide" else masks
+                found[path.parents[1], match[2], path.stem] = path
+        lacking = [path for key, path in images.items() if key not in masks]
+        require_pairs(lacking, "images without an annotation", LAYOUT)
+        orphans = [path for key, path in masks.items() if key not in images]
+        require_pairs(orphans, "annotations without an image", LAYOUT)
+        return require_items(
+            (_item(key, path, masks[key]) for key, path in images.items()), root, LAYOUT
+        )
+
+    def load(self, item: Item) -> Reading:
+        """Read one item.
+
+        Raises:
+            DataError: an unreadable file, no labels, or labels of another size than the image.
+        """
+        pixels = decode(item.image)
+        labels = split_components(read_labels(item.labels))
+        sample = make_sample(item, to_float(pixels, item.image), labels)
+        return Reading(sample, dtype=pixels.dtype.name)
+
+
+def _item(key: _Key, image: Path, mask: Path) -> Item:
+    _, patient, name = key
+    organ = "breast" if int(patient) <= _LAST_BREAST else "brain"
+    return Item(name, patient, image, mask, "", f"histology/{organ}")
+
+
+def split_components(values: np.ndarray) -> np.ndarray:
+    """Number the 8-connected sets of pixels of equal value above 0: int32 (H, W) to int32 (H, W).
+
+    Of a mask these are its components; of a label image its instances, as far as each is in one
+    piece.
+    """
+    from skimage.measure import label
+
+    return label(values, connectivity=2).astype(np.int32)

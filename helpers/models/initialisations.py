@@ -1,0 +1,248 @@
+"""Where an encoder's weights start: random, published, or pretrained by this project.
+
+The five initialisations of arXiv 2307.03275 (section 2), all of a ResNet-50, by name:
+
+====================  ==============  =================================================
+name                  in the paper    weights
+====================  ==============  =================================================
+``random``            random          none
+``imagenet-v1``       ImageNetV1      supervised, torchvision ``IMAGENET1K_V1``
+``imagenet-v2``       ImageNetV2      supervised, torchvision ``IMAGENET1K_V2``
+``barlow-imagenet``   SSLImage        Barlow Twins on ImageNet (arXiv 2103.03230)
+``barlow-pathology``  SSLPathology    Barlow Twins on histology (arXiv 2212.04690)
+====================  ==============  =================================================
+
+``file:PATH`` names a file of :func:`helpers.models.encoders.save_encoder`. Another published file
+joins by an entry in :data:`PUBLISHED` and one in the data manifest.
+
+The paper does not say how inputs are normalised. Here each network gets its inputs as its
+pretraining gave them; ``random`` gets those of ImageNet.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from helpers.errors import DataError, ParameterError
+from helpers.files import read_torch
+from helpers.models.encoders import (
+    EncoderSpec,
+    SavedEncoder,
+    build_encoder,
+    fill_encoder,
+    load_encoder,
+)
+
+RANDOM = "random"
+FILE = "file:"
+RESNET50 = EncoderSpec("resnet50")
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def unchanged(name: str) -> str:
+    """For files whose names are those of the encoder."""
+    return name
+
+
+def flattened(name: str) -> str:
+    """For files of timm's models that :class:`EncoderSpec` calls ``tu-...``.
+
+    Feature maps are taken from between the parts of a sequence, so that timm joins the sequence's
+    name and the part's number: ``stages.0.blocks...`` is ``model.stages_0.blocks...`` in ConvNeXt
+    and Swin. Not for timm's plain residual networks: their files, without the classifier, fit
+    ``resnet50`` and so on.
+    """
+    return "model." + re.sub(r"^(\w+)\.(\d+)\.", r"\1_\2.", name)
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published file of weights.
+
+    Attributes:
+        entry: name in the data manifest; the entry has one file, a state dict.
+        spec: encoder that the weights are of.
+        mean, std: per channel, by which inputs in 0..1 were normalised in its pretraining.
+        left_out: what the file holds besides the encoder: names, or with a dot at the end all names
+            that begin so. Anything else that the encoder does not have is refused.
+        name_in_encoder: turns the file's names into the encoder's.
+    """
+
+    entry: str
+    spec: EncoderSpec = RESNET50
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    left_out: tuple[str, ...] = ()
+    name_in_encoder: Callable[[str], str] = unchanged
+
+
+CLASSIFIER = ("fc.weight", "fc.bias")
+PUBLISHED = {
+    "imagenet-v1": Published("resnet50-imagenet-v1", left_out=CLASSIFIER),
+    "imagenet-v2": Published("resnet50-imagenet-v2", left_out=CLASSIFIER),
+    "barlow-imagenet": Published("barlow-twins-imagenet"),
+    "barlow-pathology": Published(
+        "lunit-bt-rn50",
+        mean=(0.70322989, 0.53606487, 0.66096631),
+        std=(0.21716536, 0.26081574, 0.20723464),
+    ),
+}
+
+
+def load_initialisation(
+    name: str,
+    seed: int,
+    spec: EncoderSpec | None = None,
+    accept_licences: frozenset[str] = frozenset(),
+    progress: bool = True,
+) -> SavedEncoder:
+    """An encoder with the weights that a name stands for.
+
+    Published weights are looked for as :func:`helpers.data.fetch.locate` does: in the offline
+    bundle, in the data folder, then at their official address.
+
+    Args:
+        name: ``"random"``, a name in :data:`PUBLISHED`, or ``"file:PATH"``.
+        seed: of random weights; what comes from a file does not depend on it.
+        spec: the encoder that is wanted. ``None``: what the file holds, and a ResNet-50 at random.
+        accept_licences: names of manifest entries whose licence the user has read and accepted;
+            ``"lunit-bt-rn50"`` is needed to download ``barlow-pathology``.
+        progress: show bars while fetching.
+
+    Returns:
+        The encoder, in evaluation mode, on the CPU, and mean and std of its inputs, as
+        :func:`helpers.models.encoders.load_encoder` gives them. For published weights
+        ``extra["provenance"]`` says where they came from, as run records keep it.
+
+    Raises:
+        ParameterError: unknown name, or the weights are of another encoder than ``spec``.
+        DataError: licence not accepted, no network, no such file, a file that is damaged, or keys
+            or shapes that are not those of the encoder.
+    """
+    entry = weights_entry(name)
+    if name == RANDOM:
+        return _random(spec or RESNET50, seed)
+    if entry is None:
+        saved = load_encoder(_local_file(name))
+        _require(spec, saved.spec, name)
+        return saved
+    published = PUBLISHED[name]
+    _require(spec, published.spec, name)
+    return _load_published(published, accept_licences, progress)
+
+
+def weights_entry(name: str) -> str | None:
+    """Name in the data manifest of the weights behind an initialisation.
+
+    Returns:
+        ``None`` for ``"random"`` and ``"file:PATH"``.
+
+    Raises:
+        ParameterError: no such initialisation.
+    """
+    if name in PUBLISHED:
+        return PUBLISHED[name].entry
+    if name == RANDOM or (name.startswith(FILE) and name != FILE):
+        return None
+    raise ParameterError(
+        f"initialisation {name!r}: expected {', '.join([RANDOM, *PUBLISHED])}, or {FILE}PATH with "
+        "the file of an encoder that this project has pretrained"
+    )
+
+
+def initialisation_content(name: str) -> str:
+    """Fingerprint of an initialisation's weights as they lie here, without loading or fetching.
+
+    Returns:
+        64 hexadecimal digits; empty for ``"random"``, whose weights encoder and seed fix.
+
+    Raises:
+        ParameterError: no such initialisation.
+        DataError: the weights are not on this machine.
+    """
+    from helpers.data.checksums import cached_digest
+    from helpers.data.fetch import fingerprint_of
+
+    entry = weights_entry(name)
+    if name == RANDOM:
+        return ""
+    if entry is None:
+        return cached_digest(_local_file(name)).sha256
+    if (found := fingerprint_of(entry)) is None:
+        raise DataError(
+            f"initialisation {name!r}: its weights are not on this machine. "
+            f"python -m helpers data fetch {entry} gets them, or says what is needed."
+        )
+    return found
+
+
+def _random(spec: EncoderSpec, seed: int) -> SavedEncoder:
+    if spec.channels != len(IMAGENET_MEAN):
+        raise ParameterError(
+            f"initialisation {RANDOM!r} with channels={spec.channels}: expected "
+            f"{len(IMAGENET_MEAN)}, because inputs are normalised by mean and std of ImageNet"
+        )
+    return SavedEncoder(spec, build_encoder(spec, seed).eval(), IMAGENET_MEAN, IMAGENET_STD)
+
+
+def _local_file(name: str) -> Path:
+    path = Path(name.removeprefix(FILE)).expanduser()
+    if not path.is_file():
+        raise DataError(
+            f"{path}: no such file. After {FILE} goes the path of an encoder that this project has "
+            "pretrained."
+        )
+    return path
+
+
+def _require(wanted: EncoderSpec | None, found: EncoderSpec, name: str) -> None:
+    if wanted is not None and wanted != found:
+        raise ParameterError(
+            f"initialisation {name!r}: its weights are of {_words(found)}, not of "
+            f"{_words(wanted)}. Choose that encoder or another initialisation."
+        )
+
+
+def _words(spec: EncoderSpec) -> str:
+    return f"{spec.name!r} with {spec.channels} channel(s)"
+
+
+def _load_published(
+    published: Published, accept_licences: frozenset[str], progress: bool
+) -> SavedEncoder:
+    from helpers.data.fetch import locate
+
+    found = locate(published.entry, accept_licences=accept_licences, progress=progress)
+    (path,) = found.files
+    weights = _encoder_weights(published, path)
+    encoder = build_encoder(published.spec, seed=0)
+    fill_encoder(encoder, weights, path)
+    extra = {"provenance": found.provenance}
+    return SavedEncoder(published.spec, encoder.eval(), published.mean, published.std, extra)
+
+
+def _encoder_weights(published: Published, path: Path) -> dict[str, torch.Tensor]:
+    """The state dict in a file, under the names of the encoder.
+
+    A plain dict: the version marks of torch that a file may carry are not kept, so that files from
+    before batch normalisation counted its batches load too. Nothing here reads that count.
+    """
+    state = read_torch(path)
+    if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
+        raise DataError(
+            f"{path}: holds a {type(state).__name__}, not a state dict (names and tensors). "
+            "Delete the file and fetch it again."
+        )
+    return {
+        published.name_in_encoder(name): value
+        for name, value in state.items()
+        if not _is_left_out(name, published.left_out)
+    }
+
+
+def _is_left_out(name: str, left_out: tuple[str, ...]) -> bool:
+    return any(name.startswith(one) if one.endswith(".") else name == one for one in left_out)
