@@ -24,7 +24,7 @@ class Parameters(ChapterParameters):
     encoder: str = Field("unet-8", description="unet-W, resnet18, resnet50, tu-... (timm)")
     epochs: int = Field(6, ge=1, description="of the full pretraining")
     checkpoints: list[Epoch] = Field(
-        [2, 6], description="epochs whose encoders are scored and transferred, besides 0"
+        [1, 3, 6], description="epochs whose encoders are scored and transferred, besides 0"
     )
     scheme: Literal["simple", "advanced"] = Field("simple", description="of augmentation")
     source_batch: int = Field(64, ge=2, description="images per step of the pretraining")
@@ -39,7 +39,7 @@ class Parameters(ChapterParameters):
     seed: Seed = Field(0, description="of the tasks: generation, drawing, splits")
     frozen: list[bool] = Field([True, False], description="encoder frozen, or fine-tuned")
     seeds: list[Seed] = Field([0, 1], description="one pretraining and its segmenters each")
-    steps: int = Field(40, ge=1, description="optimisation steps of every segmenter")
+    steps: int = Field(30, ge=1, description="optimisation steps of every segmenter")
     batch_size: int = Field(8, ge=1, description="images per step of a segmenter")
     learning_rate: float = Field(0.05, gt=0, description="of SGD with polynomial decay")
     loss: Literal["dice", "cross_entropy", "sum"] = Field(
@@ -60,7 +60,7 @@ class Parameters(ChapterParameters):
     smoothing: int = Field(1, ge=1, description="epochs over which the online rule averages")
     least: int = Field(1, ge=1, description="first epoch that the online rule may choose")
     projection: Literal["umap", "tsne", "pca"] = Field(
-        "umap", description="of the features into the plane"
+        "tsne", description="of the features into the plane"
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="to train on")
     precision: Literal["auto", "bfloat16", "float32"] = Field("auto", description="of the networks")
