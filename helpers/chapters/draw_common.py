@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from skimage.segmentation import find_boundaries
@@ -100,3 +101,20 @@ def legend_below(figure: Figure, axes: np.ndarray, columns: int = 3) -> None:
         handles, labels = axis.get_legend_handles_labels()
         entries |= dict(zip(labels, handles, strict=True))
     figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=columns)
+
+
+def write_cells(axis: Axes, cells: pd.DataFrame, framed: np.ndarray) -> None:
+    """The numbers of a heat map from 0 to 1 in its cells; missing ones are dashes on white.
+
+    Args:
+        framed: bool, of the shape of ``cells``: which have an orange frame.
+    """
+    for row, column in np.ndindex(cells.shape):
+        value = cells.iloc[row, column]
+        text = "–" if np.isnan(value) else f"{value:.2f}"
+        # No number is below: a missing cell is white.
+        colour = "white" if value < 0.6 else "black"
+        axis.text(column, row, text, ha="center", va="center", fontsize=9, color=colour)
+        if framed[row, column]:
+            look = {"fill": False, "edgecolor": COLOURS["orange"], "linewidth": 2}
+            axis.add_patch(plt.Rectangle((column - 0.47, row - 0.45), 0.94, 0.9, **look))

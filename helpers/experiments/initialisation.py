@@ -96,7 +96,7 @@ def run_fitting(
     tests = {name: tasks[name].part("test") for name in trial.tested}
 
     def look(step: int, network: nn.Module) -> Check:
-        found = _predicted(network, tests[trial.dataset], saved, trial)
+        found = predicted(network, tests[trial.dataset], saved, trial)
         return {"test_dice": _mean(scores(found, tests[trial.dataset])["dice"])}
 
     checkpoint = folder / "checkpoint.pt"
@@ -175,7 +175,7 @@ def _tested(
     """Scores of all test images, and the predictions of those trained for."""
     images, examples = {}, {}
     for name, pictures in tests.items():
-        found = _predicted(model, pictures, saved, trial)
+        found = predicted(model, pictures, saved, trial)
         images[name] = {
             "ids": pictures.ids,
             "groups": pictures.groups,
@@ -186,9 +186,10 @@ def _tested(
     return images, examples
 
 
-def _predicted(
+def predicted(
     model: nn.Module, pictures: Pictures, saved: SavedEncoder, trial: Fitting
 ) -> list[np.ndarray]:
+    """What a trial's network finds in pictures, int32 (h, w) each, 1 where an object is."""
     return predict_sliding_classes(
         model,
         normalised(pictures, saved),

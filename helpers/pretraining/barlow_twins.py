@@ -29,12 +29,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from helpers.errors import DataError, ParameterError
-from helpers.files import read_torch, write_json, write_torch
+from helpers.errors import ParameterError
 from helpers.models.device import resolve_device
 from helpers.models.encoders import EncoderSpec, build_encoder, normalise, save_encoder
-from helpers.pretraining.identity import STEPS, require_same
+from helpers.pretraining.identity import STEPS
 from helpers.pretraining.mae import resize
+from helpers.pretraining.progress import finished_log, resume_point, save_point, write_log
 from helpers.pretraining.schedules import epoch_order, learning_rate_at, parameter_groups
 from helpers.pretraining.supervised import BETAS, SMALLEST_SIDE, channel_statistics
 from helpers.pretraining.twin import RECIPES, SMALLEST_CROP, TwinViews
@@ -372,11 +372,11 @@ def pretrain_barlow_twins(
     statistics = channel_statistics(images, spec.channels)
     # As JSON gives it back: lists for tuples.
     identity = json.loads(json.dumps(_identity(images, statistics, spec, plan, seed)))
-    if log := _finished(folder, identity):
+    if log := finished_log(folder, identity, _as_log, encoder_path):
         return log
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
-        if log := _finished(folder, identity):
+        if log := finished_log(folder, identity, _as_log, encoder_path):
             return log
         run = _Run(images, statistics, spec, plan, seed, resolve_device(device))
         return run.go(folder, identity, on_step, progress)
@@ -414,7 +414,8 @@ class _Run:
         from tqdm import tqdm
 
         checkpoint = folder / "checkpoint.pt"
-        self._resume(checkpoint, identity)
+        log = resume_point(checkpoint, identity, self.network, self.optimiser, _as_log)
+        self.log = log or self.log
         done = len(self.log.losses)
         with tqdm(
             total=self.plan.steps,
@@ -509,8 +510,8 @@ class _Run:
         self.log.seconds += now - self.counted
         self.counted = now
         if self.plan.saves(step):
-            self._save(folder / "checkpoint.pt", identity)
-        _write_log(folder, identity, self.log, finished=step == self.plan.steps)
+            save_point(folder / "checkpoint.pt", identity, self.network, self.optimiser, self.log)
+        write_log(folder, identity, self.log, finished=step == self.plan.steps)
 
     @torch.inference_mode()
     def _look(self, step: int) -> Look:
@@ -556,30 +557,6 @@ class _Run:
         rank = self.log.looks[-1].representation_rank
         return {"loss": f"{self.log.losses[-1]:.3f}", "rank": f"{rank:.1f}"}
 
-    def _save(self, path: Path, identity: dict) -> None:
-        state = {
-            "identity": identity,
-            "network": self.network.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "log": json.dumps(asdict(self.log)),
-        }
-        write_torch(path, state)
-
-    def _resume(self, path: Path, identity: dict) -> None:
-        if not path.is_file():
-            return
-        state = read_torch(path)
-        try:
-            require_same(path, state["identity"], identity)
-            self.network.load_state_dict(state["network"])
-            self.optimiser.load_state_dict(state["optimiser"])
-            self.log = _as_log(json.loads(state["log"]))
-        except (RuntimeError, TypeError, KeyError, ValueError) as error:
-            raise DataError(
-                f"{path}: not a checkpoint of this pretraining ({error}). Delete it to start "
-                "afresh."
-            ) from error
-
 
 def build_optimiser(network: nn.Module, plan: BarlowTwinsPlan) -> torch.optim.Optimizer:
     """The plan's optimiser. ``lr_scale`` of a parameter group times the rate is its rate."""
@@ -610,35 +587,6 @@ def _identity(
         "seed": seed,
         "images": [list(images.shape), *statistics],
     }
-
-
-def _finished(folder: Path, identity: dict) -> BarlowTwinsLog | None:
-    """The log of a finished run; ``None`` if there is none or it is still going on."""
-    path = folder / "log.json"
-    if not path.is_file():
-        return None
-    try:
-        state = json.loads(path.read_text(encoding="utf-8"))
-        found, finished, log = state["identity"], state["finished"], _as_log(state["log"])
-    except (ValueError, TypeError, KeyError) as error:
-        raise DataError(
-            f"{path}: not the log of a pretraining ({error}). Delete the folder to train anew."
-        ) from error
-    require_same(path, found, identity)
-    if not finished:
-        return None
-    lost = [step for step in log.kept if not encoder_path(folder, step).is_file()]
-    if lost:
-        raise DataError(
-            f"{encoder_path(folder, lost[0])}: is missing, though {path.name} says that the "
-            "pretraining is finished. Delete the folder to train anew."
-        )
-    return log
-
-
-def _write_log(folder: Path, identity: dict, log: BarlowTwinsLog, finished: bool) -> None:
-    state = {"identity": identity, "finished": finished, "log": asdict(log)}
-    write_json(folder / "log.json", state)
 
 
 def _as_log(values: dict) -> BarlowTwinsLog:

@@ -23,8 +23,7 @@ import torch
 from torch import nn
 
 from helpers.data.classified import ClassifiedImages
-from helpers.errors import DataError, ParameterError
-from helpers.files import read_torch, write_json, write_torch
+from helpers.errors import ParameterError
 from helpers.models.device import resolve_device
 from helpers.models.encoders import (
     Classifier,
@@ -34,7 +33,8 @@ from helpers.models.encoders import (
     save_encoder,
 )
 from helpers.pretraining.augment import cut_crops, draw_crops, erase, mix, strengthen
-from helpers.pretraining.identity import STEPS, require_same
+from helpers.pretraining.identity import STEPS
+from helpers.pretraining.progress import finished_log, resume_point, save_point, write_log
 from helpers.pretraining.schedules import (
     SupervisedPlan,
     classification_loss,
@@ -187,11 +187,11 @@ def pretrain_supervised(
     _check(train, validation, spec, plan)
     # As JSON gives it back: lists for tuples.
     identity = json.loads(json.dumps(_identity(train, validation, spec, plan, seed)))
-    if log := _finished(folder, identity):
+    if log := finished_log(folder, identity, _as_log, encoder_path):
         return log
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
-        if log := _finished(folder, identity):
+        if log := finished_log(folder, identity, _as_log, encoder_path):
             return log
         run = _Run(train, validation, spec, plan, seed, resolve_device(device))
         return run.go(folder, identity, on_epoch, progress)
@@ -230,7 +230,8 @@ class _Run:
         from tqdm import tqdm
 
         checkpoint = folder / "checkpoint.pt"
-        self._resume(checkpoint, identity)
+        log = resume_point(checkpoint, identity, self.network, self.optimiser, _as_log)
+        self.log = log or self.log
         done = len(self.log.epochs) - 1
         total = self.plan.epochs * self.steps
         with tqdm(
@@ -249,8 +250,8 @@ class _Run:
                     self._keep(folder, epoch)
                 every = self.plan.checkpoint_every
                 if not last and every and epoch % every == 0:
-                    self._save(checkpoint, identity)
-                _write_log(folder, identity, self.log, finished=last)
+                    save_point(checkpoint, identity, self.network, self.optimiser, self.log)
+                write_log(folder, identity, self.log, finished=last)
                 if last:
                     break
         checkpoint.unlink(missing_ok=True)
@@ -393,30 +394,6 @@ class _Run:
             shown["top-1"] = f"{accuracy:.1%}"
         return shown
 
-    def _save(self, path: Path, identity: dict) -> None:
-        state = {
-            "identity": identity,
-            "network": self.network.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "log": json.dumps(asdict(self.log)),
-        }
-        write_torch(path, state)
-
-    def _resume(self, path: Path, identity: dict) -> None:
-        if not path.is_file():
-            return
-        state = read_torch(path)
-        try:
-            require_same(path, state["identity"], identity)
-            self.network.load_state_dict(state["network"])
-            self.optimiser.load_state_dict(state["optimiser"])
-            self.log = _as_log(json.loads(state["log"]))
-        except (RuntimeError, TypeError, KeyError, ValueError) as error:
-            raise DataError(
-                f"{path}: not a checkpoint of this pretraining ({error}). Delete it to start "
-                "afresh."
-            ) from error
-
 
 def _identity(
     train: ClassifiedImages,
@@ -432,35 +409,6 @@ def _identity(
         "train": train.fingerprint,
         "validation": validation.fingerprint if validation else None,
     }
-
-
-def _finished(folder: Path, identity: dict) -> SupervisedLog | None:
-    """The log of a finished run; ``None`` if there is none or it is still going on."""
-    path = folder / "log.json"
-    if not path.is_file():
-        return None
-    try:
-        state = json.loads(path.read_text(encoding="utf-8"))
-        found, finished, log = state["identity"], state["finished"], _as_log(state["log"])
-    except (ValueError, TypeError, KeyError) as error:
-        raise DataError(
-            f"{path}: not the log of a pretraining ({error}). Delete the folder to train anew."
-        ) from error
-    require_same(path, found, identity)
-    if not finished:
-        return None
-    lost = [epoch for epoch in log.kept if not encoder_path(folder, epoch).is_file()]
-    if lost:
-        raise DataError(
-            f"{encoder_path(folder, lost[0])}: is missing, though {path.name} says that the "
-            "pretraining is finished. Delete the folder to train anew."
-        )
-    return log
-
-
-def _write_log(folder: Path, identity: dict, log: SupervisedLog, finished: bool) -> None:
-    state = {"identity": identity, "finished": finished, "log": asdict(log)}
-    write_json(folder / "log.json", state)
 
 
 def _as_log(values: dict) -> SupervisedLog:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from helpers.chapters.draw_common import picture_grid
+from helpers.chapters.draw_common import picture_grid, write_cells
 from helpers.chapters.figures import COLOURS
 from helpers.chapters.out_of_domain import tables
 from helpers.chapters.out_of_domain.run import Finding
@@ -48,15 +48,7 @@ def matrices(table: pd.DataFrame, kind: str) -> Figure:
 
 def _heat_map(axis: Axes, cells: pd.DataFrame):
     image = axis.imshow(cells, vmin=0, vmax=1, cmap="viridis", aspect="auto")
-    for row, column in np.ndindex(cells.shape):
-        value = cells.iloc[row, column]
-        text = "–" if np.isnan(value) else f"{value:.2f}"
-        # A missing cell is white.
-        colour = "white" if value < 0.6 else "black"
-        axis.text(column, row, text, ha="center", va="center", fontsize=9, color=colour)
-    for place in range(len(cells)):
-        frame = {"fill": False, "edgecolor": COLOURS["orange"], "linewidth": 2}
-        axis.add_patch(plt.Rectangle((place - 0.47, place - 0.46), 0.94, 0.92, **frame))
+    write_cells(axis, cells, np.eye(len(cells), dtype=bool))
     axis.set_xticks(range(cells.shape[1]), cells.columns, rotation=30, ha="right", fontsize=8)
     axis.set_yticks(range(len(cells)), cells.index, fontsize=8)
     axis.grid(visible=False)

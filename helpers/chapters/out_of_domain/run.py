@@ -9,11 +9,9 @@ from helpers.chapters.out_of_domain.parameters import Parameters
 from helpers.chapters.starting import run as shared
 from helpers.chapters.starting.run import Arm, Tasks
 from helpers.experiments.foreground import ForegroundTask, Pictures
-from helpers.experiments.initialisation import Fitting, scores
-from helpers.experiments.starts import normalised
+from helpers.experiments.initialisation import Fitting, predicted, scores
 from helpers.models.encoders import SavedEncoder
 from helpers.models.semantic import Segmenter
-from helpers.models.sliding import predict_sliding_classes
 
 
 @dataclass(frozen=True)
@@ -99,12 +97,5 @@ def findings(
 
 
 def _find(network: Segmenter, saved: SavedEncoder, trial: Fitting, picture: Pictures) -> Finding:
-    masks = predict_sliding_classes(
-        network,
-        normalised(picture, saved),
-        window=trial.window.side,
-        step=trial.window.step,
-        device=trial.device,
-        precision=trial.plan.precision,
-    )
+    masks = predicted(network, picture, saved, trial)
     return Finding(masks[0], scores(masks, picture)["dice"][0])

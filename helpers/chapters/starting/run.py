@@ -4,7 +4,7 @@ A training is the same trial whichever chapter asks for it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
@@ -319,8 +319,3 @@ def example_masks(
     trial = fitting(parameters, tasks, arm, tested)
     with np.load(Places(parameters, tasks).path(trial) / EXAMPLES) as kept:
         return [kept[f"mask-{i}"] for i in range(len(kept.files))]
-
-
-def at_random(arm: Arm) -> Arm:
-    """The same training from random weights."""
-    return replace(arm, start="random")

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
-from helpers.chapters.draw_common import draw_outlines, legend_below, picture_grid
+from helpers.chapters.draw_common import draw_outlines, legend_below, picture_grid, write_cells
 from helpers.chapters.figures import COLOURS
 from helpers.chapters.redundancy.tables import METRIC_NAMES
 from helpers.chapters.transfer import tables
@@ -66,7 +66,9 @@ def matrices(
     for axis, (name, table) in zip(axes.ravel(), sources.items(), strict=True):
         cells = tables.matrix(table, paths, metric)
         image = axis.imshow(cells, vmin=0, vmax=1, cmap="viridis", aspect="auto")
-        _write_cells(axis, cells)
+        last = [path.split(" -> ")[-1].split(" + ") for path in cells.index]
+        framed = [[role in domains for role in cells.columns] for domains in last]
+        write_cells(axis, cells, np.array(framed, dtype=bool))
         axis.set_xticks(range(len(ROLES)), ROLES)
         axis.set_yticks(range(len(paths)), [path.replace("->", "→") for path in paths])
         axis.set_title(name)
@@ -75,21 +77,6 @@ def matrices(
     axes[0, 0].set_ylabel("trained on")
     figure.supxlabel("tested on", fontsize=10)
     return figure
-
-
-def _write_cells(axis: Axes, cells: pd.DataFrame) -> None:
-    for row, path in enumerate(cells.index):
-        last = path.split(" -> ")[-1].split(" + ")
-        for column, role in enumerate(cells.columns):
-            value = cells.iloc[row, column]
-            text = "–" if np.isnan(value) else f"{value:.2f}"
-            dark = not np.isnan(value) and value < 0.6
-            axis.text(column, row, text, ha="center", va="center", fontsize=9,
-                      color="white" if dark else "black")  # fmt: skip
-            if role in last:
-                corner = (column - 0.47, row - 0.45)
-                look = {"fill": False, "edgecolor": COLOURS["orange"], "linewidth": 2}
-                axis.add_patch(plt.Rectangle(corner, 0.94, 0.9, **look))
 
 
 def curves(looks: pd.DataFrame, methods: Sequence[str], train: str = "source -> target") -> Figure:
