@@ -134,18 +134,22 @@ def test_nothing_is_compared_where_no_start_knows_the_domain():
     assert "nothing to compare" in words.describe_significance([])
 
 
-def test_budgets_differ_for_shares_alone():
-    parameters = Parameters.check({"budgets": ["steps", "epochs"], "shares": [0.2, 1.0]})
-    arms = run.arms(parameters, ["synthetic-glands"])
+@pytest.mark.parametrize(("dataset", "full"), [("synthetic-glands", 30), ("synthetic-histo", 10)])
+def test_budgets_differ_for_shares_alone(dataset, full):
+    parameters = Parameters.check(
+        {"budgets": ["steps", "epochs"], "shares": [0.2, 1.0]}
+        | {"gland_steps": 30, "nucleus_steps": 10}
+    )
+    arms = run.arms(parameters, [dataset])
     assert {arm.share for arm in arms if arm.budget == "epochs"} == {0.2}
-    tasks = {"synthetic-glands": Known()}
+    tasks = {dataset: Known()}
     steps = {
         (arm.budget, arm.share): run.fitting(parameters, tasks, arm, ()).plan.steps
         for arm in arms
         if arm.start == "random"
     }
-    assert steps[("epochs", 0.2)] == round(0.2 * parameters.steps)
-    assert steps[("steps", 0.2)] == steps[("steps", 1.0)] == parameters.steps
+    assert steps[("epochs", 0.2)] == round(0.2 * full)
+    assert steps[("steps", 0.2)] == steps[("steps", 1.0)] == full
 
 
 def test_a_lab_reads_the_best_start():

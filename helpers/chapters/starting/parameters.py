@@ -49,9 +49,10 @@ class StartingParameters(ChapterParameters):
         ["steps"], description="equal steps for all shares, or epochs (fewer steps for less data)"
     )
     seeds: list[Seed] = Field([0, 1], description="one training each (published: five)")
-    steps: int = Field(25, ge=1, description="of every training, with all images")
-    batch_size: int = Field(8, ge=1, description="crops per step (not published)")
-    crop: int = Field(64, ge=16, description="side of the random crops (published: 256)")
+    gland_steps: int = Field(40, ge=1, description="of a training on glands, with all images")
+    nucleus_steps: int = Field(20, ge=1, description="the same on nuclei (published: half)")
+    batch_size: int = Field(4, ge=1, description="crops per step (not published)")
+    crop: int = Field(48, ge=16, description="side of the random crops (published: 256)")
     translate: float = Field(0.1, ge=0, lt=1, description="random shift, share of the crop")
     optimiser: Literal["adam", "sgd"] = Field("adam", description="not published")
     learning_rate: float = Field(0.001, gt=0, description="constant (published: 0.0001)")

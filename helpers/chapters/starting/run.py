@@ -245,7 +245,9 @@ def fitting(
     """
     n_all = tasks[arm.dataset].counts["train"][0]
     part = len(share_of(n_all, arm.share, arm.seed)) / n_all
-    steps = parameters.steps if arm.budget == "steps" else max(1, round(parameters.steps * part))
+    steps = _full_steps(parameters, arm.dataset)
+    if arm.budget == "epochs":
+        steps = max(1, round(steps * part))
     plan = SemanticPlan(
         steps=steps,
         batch_size=parameters.batch_size,
@@ -271,6 +273,12 @@ def fitting(
         keep=arm.share == 1 and arm.seed == parameters.seeds[0],
         **_machine(parameters),
     )
+
+
+def _full_steps(parameters: StartingParameters, dataset: str) -> int:
+    if dataset in parameters.nuclei:
+        return parameters.nucleus_steps
+    return parameters.gland_steps
 
 
 def train(
