@@ -9,17 +9,23 @@ from helpers.chapters.initialisation.claims import CLAIMS
 from helpers.chapters.initialisation.parameters import Parameters
 from helpers.chapters.starting import run, tables
 from helpers.errors import ParameterError
+from helpers.experiments.foreground import Pictures
 
 STARTS = ["random", "supervised-natural", "barlow-natural", "barlow-tissue"]
 IMAGES = [("p1", "a"), ("p1", "b"), ("p2", "c"), ("p3", "d"), ("p4", "e"), ("p5", "f")]
 
 
 class Known:
-    """A task of which only the numbers of images are asked for."""
+    """A task of which only the numbers of images and the test masks are asked for."""
 
     def __init__(self) -> None:
         self.counts = {"train": [10, 5], "validation": [2, 2], "test": [6, 5]}
         self.content = ""
+
+    def part(self, name):
+        mask = np.zeros((4, 4), np.uint8)
+        mask[0] = 1
+        return Pictures([], [mask], ["a"], ["p"], [""])
 
 
 def made(dice, spread=0.0, budgets=("steps",)):
@@ -132,6 +138,15 @@ def test_nothing_is_compared_where_no_start_knows_the_domain():
     table = table[table["method"] != "barlow-tissue"]
     assert significance.compare_starts(table, ["glas"]) == []
     assert "nothing to compare" in words.describe_significance([])
+
+
+def test_every_pixel_an_object_is_the_mark_to_beat():
+    table = made(as_published)
+    # A quarter of the pixels: precision 1/4, recall 1.
+    assert tables.baseline(table, "glas") == pytest.approx(2 * 0.25 / 1.25)
+    assert tables.baseline(table, "glas", "jaccard") == pytest.approx(0.25)
+    assert np.isnan(tables.baseline(table, "crag"))
+    assert tables.score_table(table, "glands").iloc[0]["100% of the images"] == "0.400"
 
 
 @pytest.mark.parametrize(("dataset", "full"), [("synthetic-glands", 30), ("synthetic-histo", 10)])

@@ -185,10 +185,19 @@ def test_maps_hold_all_starts(parameters):
     assert not np.allclose(lone[STARTS[2]], lone[STARTS[0]], atol=0.02)
 
 
-def test_the_table_survives_its_file(table, tmp_path):
+def test_the_table_survives_its_file(table, maps, tmp_path):
     write_table(table, tmp_path / "t.csv")
     again = read_table(tmp_path / "t.csv")
     assert set(again["seed"].dropna()) == {7}
+    kept = tables.maps_of(again)
+    assert set(kept) == set(DATASETS)
+    for dataset, by_name in maps.items():
+        for place, one in by_name["pca"].items():
+            found = kept[dataset]["pca"][place]
+            assert (list(found.points), found.trust) == (STARTS, one.trust)
+            for start, points in one.points.items():
+                np.testing.assert_allclose(found.points[start], points, atol=5e-4)
+    assert tables.maps_of(table[table["table"] != "points"]) == {}
     for view in (tables.pair_table, tables.cloud_table, tables.moved_table):
         pd.testing.assert_frame_equal(view(again), view(table))
 
@@ -305,7 +314,7 @@ def test_figures_are_drawn(table, patches, maps):
     texts = [text.get_text() for text in drawn["matrices"].axes[4].texts]
     # Neighbourhood overlap at the deepest level, row by row: chance above the diagonal.
     assert texts == ["0.20", "0.20", "0.50", "0.20", "0.40", "0.30"]
-    points = tables.map_points(maps["one"], patches)
+    points = tables.map_points(maps["one"])
     assert len(points) == len(PLACES) * len(STARTS) * len(patches)
     for figure in drawn.values():
         plt.close(figure)

@@ -37,7 +37,10 @@ def pretraining(pretrainings: Mapping[str, dict]) -> Figure:
 
 
 def shares(table: pd.DataFrame, kind: str, metric: str = "dice") -> Figure:
-    """A metric against the share of the training images, one panel per data set of a kind."""
+    """A metric against the share of the training images, one panel per data set of a kind.
+
+    Dotted: what calling every pixel an object scores.
+    """
     names = tables.datasets_of(table, kind)
     figure, axes = _panels(len(names), (3.3, 3.1))
     for axis, name in zip(axes, names, strict=False):
@@ -49,6 +52,8 @@ def shares(table: pd.DataFrame, kind: str, metric: str = "dice") -> Figure:
             axis.fill_between(
                 own.index, own.min(axis=1), own.max(axis=1), color=style["color"], alpha=0.13
             )
+        plain = tables.baseline(table, name, metric)
+        axis.axhline(plain, color="0.45", linestyle=":", label=tables.EVERYWHERE)
         shares_axis(axis, tables.shares_of(table))
         axis.set_title(name, fontsize=10)
     axes[0].set_ylabel({"dice": "Dice", "jaccard": "Jaccard"}[metric])

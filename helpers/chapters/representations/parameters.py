@@ -19,9 +19,9 @@ class Parameters(StartingParameters):
     min_dist: float = Field(UMAP_DISTANCE, ge=0, le=1, description="of points on a map of UMAP")
     metric: Literal["cosine", "euclidean"] = Field("cosine", description="of maps and clouds")
     projections: list[Literal["umap", "tsne", "pca"]] = Field(
-        ["umap", "tsne"], description="maps; the first is drawn start by start, too"
+        ["umap"], description="maps; the first is drawn start by start, too"
     )
-    shuffles: int = Field(100, ge=20, description="of the patches, to see what chance gives")
+    shuffles: int = Field(40, ge=20, description="of the patches, to see what chance gives")
 
     @field_validator("projections")
     @classmethod

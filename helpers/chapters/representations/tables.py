@@ -3,8 +3,9 @@
 In the column ``dataset_train`` stands what the networks were fine-tuned on, in ``note`` the place
 in the network. Tables: ``patches``, ``scores`` (Dice of the networks), ``pairs`` (two fine-tuned
 networks), ``before`` (two encoders before that, a second draw of random weights among them),
-``moved`` (one before and after), ``clouds`` (whether starts are told apart) and ``maps``
-(trustworthiness).
+``moved`` (one before and after), ``clouds`` (whether starts are told apart), ``maps``
+(trustworthiness) and ``points`` (where patches lie on the maps of the first projection, so that a
+recorded map can be drawn).
 """
 
 from collections.abc import Iterable, Mapping
@@ -28,6 +29,7 @@ MEASURES = {
 }
 ALL_STARTS = "all starts"
 BETWEEN = " / "
+DECIMALS = 3
 
 
 # -------------------------------------------------------------------------------------- the rows
@@ -65,6 +67,7 @@ def results_table(
             for place, one in by_place.items():
                 at = {"table": "maps", "dataset_train": dataset, "method": name, "note": place}
                 rows.append(at | {"metric": "trustworthiness", "value": one.trust})
+        rows += _point_rows(dataset, parameters.projections[0], by_name)
     common = {
         "chapter": CHAPTER,
         "source": "this run",
@@ -137,6 +140,21 @@ def _cloud_rows(compared: Compared, n_starts: int) -> list[dict]:
                 control | {"metric": "overlap", "value": joint_overlap(own, 2)},
             ]
     return rows
+
+
+def _point_rows(
+    dataset: str, projection: str, by_name: Mapping[str, Mapping[str, JointMap]]
+) -> list[dict]:
+    at = {"table": "points", "dataset_train": dataset}
+    return [
+        at
+        | {"method": start, "metric": axis, "value": round(float(value), DECIMALS)}
+        | {"note": BETWEEN.join((projection, place, str(patch)))}
+        for place, one in by_name[projection].items()
+        for start, points in one.points.items()
+        for patch, point in enumerate(points)
+        for axis, value in zip("xy", point, strict=True)
+    ]
 
 
 # -------------------------------------------------------------------------------------- the views
@@ -272,11 +290,28 @@ def moved_table(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def map_points(maps: Mapping[str, Mapping[str, JointMap]], shown: Patches) -> pd.DataFrame:
+def maps_of(table: pd.DataFrame) -> dict[str, dict[str, dict[str, JointMap]]]:
+    """The maps that a table keeps: by data set trained on, projection and place."""
+    rows = table[table["table"] == "points"]
+    parts = rows["note"].str.split(BETWEEN, expand=True, regex=False)
+    parts = parts.reindex(columns=range(3)).set_axis(["projection", "place", "patch"], axis=1)
+    rows = rows.assign(**parts).astype({"patch": int})
+    found: dict[str, dict[str, dict[str, JointMap]]] = {}
+    keys = ["dataset_train", "projection", "place"]
+    for (dataset, projection, place), own in rows.groupby(keys, sort=False):
+        wide = own.pivot(index=["method", "patch"], columns="metric", values="value")[["x", "y"]]
+        starts = list(own["method"].unique())
+        points = {start: wide.loc[start].to_numpy(np.float32) for start in starts}
+        trust = values(table, "maps", "trustworthiness", place)[place].loc[dataset, projection]
+        found.setdefault(dataset, {}).setdefault(projection, {})[place] = JointMap(points, trust)
+    return found
+
+
+def map_points(maps: Mapping[str, Mapping[str, JointMap]]) -> pd.DataFrame:
     """Every point of some maps, for who wants to draw them again."""
     parts: Iterable[pd.DataFrame] = (
         pd.DataFrame(one.points[start], columns=["x", "y"]).assign(
-            projection=name, place=place, start=start, patch_of=shown.sources
+            projection=name, place=place, start=start
         )
         for name, by_place in maps.items()
         for place, one in by_place.items()

@@ -14,6 +14,7 @@ from helpers.chapters.comparisons import with_interval
 from helpers.chapters.results import tidy
 from helpers.chapters.starting.parameters import StartingParameters
 from helpers.chapters.starting.run import Arm, Tasks, kinds
+from helpers.experiments.initialisation import scores as scores_of
 
 RANDOM = "random"
 # Starts by what the paper calls them: the published weights, then what stands for them here.
@@ -22,6 +23,7 @@ SUPERVISED = ("imagenet-v1", "supervised-natural")
 SELF_SUPERVISED = ("barlow-imagenet", "barlow-natural")
 # Between the group and the name of a test image.
 OF_GROUP = " | "
+EVERYWHERE = "every pixel"
 BUDGET_NOTES = {"steps": "equal steps", "epochs": "equal epochs"}
 
 
@@ -35,9 +37,9 @@ def results_table(
 
     Tables: ``data`` (images of each part), ``scores`` (mean over test images, with their spread),
     ``images`` (Dice of every test image of the own data set, first budget), ``curve`` (mean Dice on
-    the test images by step).
+    the test images by step) and ``baseline`` (what calling every pixel an object scores).
     """
-    rows = _data_rows(parameters, tasks)
+    rows = _data_rows(parameters, tasks) + _baseline_rows(tasks)
     for arm, result in found.items():
         common = {
             "dataset_train": arm.dataset,
@@ -68,6 +70,19 @@ def _data_rows(parameters: StartingParameters, tasks: Tasks) -> list[dict]:
         for name, task in tasks.items()
         for part, (images, groups) in task.counts.items()
     ]
+
+
+def _baseline_rows(tasks: Tasks) -> list[dict]:
+    rows = []
+    for name, task in tasks.items():
+        truth = task.part("test")
+        found = scores_of([np.ones(mask.shape, np.int32) for mask in truth.masks], truth)
+        for metric, values in found.items():
+            known = [value for value in values if value is not None]
+            at = {"table": "baseline", "dataset_test": name, "method": EVERYWHERE}
+            numbers = {"value": np.mean(known), "std": np.std(known), "n": len(known)}
+            rows.append(at | {"metric": metric} | numbers)
+    return rows
 
 
 def _score_rows(common: dict, arm: Arm, result: dict) -> list[dict]:
@@ -175,6 +190,16 @@ def scores(
     return rows.pivot(index=["method", "rate"], columns="seed", values="value").astype(float)
 
 
+def baseline(table: pd.DataFrame, tested: str, metric: str = "dice") -> float:
+    """What calling every pixel an object scores on a data set; NaN where it is not known."""
+    rows = table[
+        (table["table"] == "baseline")
+        & (table["dataset_test"] == tested)
+        & (table["metric"] == metric)
+    ]
+    return float(rows["value"].iloc[0]) if len(rows) else float("nan")
+
+
 def own_scores(table: pd.DataFrame, kind: str, metric: str = "dice") -> pd.DataFrame:
     """:func:`scores` of every data set of a kind on its own test images, its name before them."""
     parts = {name: scores(table, name, metric=metric) for name in datasets_of(table, kind)}
@@ -184,17 +209,27 @@ def own_scores(table: pd.DataFrame, kind: str, metric: str = "dice") -> pd.DataF
 
 
 def score_table(table: pd.DataFrame, kind: str, metric: str = "dice") -> pd.DataFrame:
-    """Mean over seeds with its interval: rows data set and start, one column per share."""
+    """Mean over seeds with its interval: rows data set and start, one column per share.
+
+    Each data set begins with what calling every pixel an object scores.
+    """
     rows = []
     for name in datasets_of(table, kind):
         found = scores(table, name, metric=metric)
+        plain = f"{baseline(table, name, metric):.3f}"
+        cells = dict.fromkeys((_share_name(share) for share in shares_of(table)), plain)
+        rows.append({"trained on": name, "start": f"none: {EVERYWHERE}"} | cells)
         for start in starts_of(table):
             row = {"trained on": name, "start": start}
             for share in shares_of(table):
                 values = found.loc[(start, share)] if (start, share) in found.index else []
-                row[f"{share:g}% of the images"] = with_interval(pd.Series(values).dropna())
+                row[_share_name(share)] = with_interval(pd.Series(values).dropna())
             rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _share_name(share: float) -> str:
+    return f"{share:g}% of the images"
 
 
 def group_of(image: str) -> str:
