@@ -5,7 +5,7 @@ import pytest
 
 from helpers.chapters.claims import judge
 from helpers.chapters.initialisation import significance, words
-from helpers.chapters.initialisation.claims import CLAIMS
+from helpers.chapters.initialisation.claims import CLAIMS, domain_leads
 from helpers.chapters.initialisation.parameters import Parameters
 from helpers.chapters.starting import run, tables
 from helpers.errors import ParameterError
@@ -138,6 +138,13 @@ def test_nothing_is_compared_where_no_start_knows_the_domain():
     table = table[table["method"] != "barlow-tissue"]
     assert significance.compare_starts(table, ["glas"]) == []
     assert "nothing to compare" in words.describe_significance([])
+
+
+def test_the_best_of_the_others_is_one_start_and_not_the_best_of_every_seed():
+    by_seed = {"random": (0.1, 0.1, 0.1), "supervised-natural": (0.5, 0.7, 0.6)}
+    by_seed |= {"barlow-natural": (0.7, 0.5, 0.5), "barlow-tissue": (0.65, 0.65, 0.65)}
+    table = made(lambda start, dataset, share, seed: by_seed[start][seed])
+    np.testing.assert_allclose(domain_leads("glands")(table), [0.15, -0.05, 0.05])
 
 
 def test_every_pixel_an_object_is_the_mark_to_beat():

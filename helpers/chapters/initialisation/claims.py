@@ -99,11 +99,16 @@ def gain_shrinks(kind: str) -> Quantity:
 
 
 def _lead(table: pd.DataFrame, kind: str, share: float) -> pd.Series:
-    """Of the start that knows the domain over the best other one, by seed."""
+    """Of the start that knows the domain over the best other one (by its mean), by seed."""
     found, first = _by_start(table, kind, share), role(table, DOMAIN)
     if found.empty or first is None:
         return pd.Series(dtype=float)
-    return found.loc[first] - found.drop(index=first).max()
+    return found.loc[first] - _best(found.drop(index=first))
+
+
+def _best(found: pd.DataFrame) -> pd.Series:
+    """The start of the highest mean over seeds: not the best of every seed, which is nobody."""
+    return found.loc[found.mean(axis=1).idxmax()]
 
 
 def domain_leads(kind: str) -> Quantity:
@@ -188,7 +193,7 @@ def starts_matter_less_than_data(table: pd.DataFrame) -> list[float]:
         if few.empty or every.empty or len(starts_of(table)) < 2:
             continue
         by_data = (every - few).mean()
-        by_start = few.max() - few.loc[RANDOM]
+        by_start = _best(few) - few.loc[RANDOM]
         values.append(by_data - by_start)
     return _values(pd.concat(values, axis=1).mean(axis=1)) if values else []
 
