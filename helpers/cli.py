@@ -115,7 +115,8 @@ def _add_select(commands: argparse._SubParsersAction) -> None:
     add("--patch-size", type=int, default=224, metavar="PX", help="side of the patches")
     add("--stride", type=int, metavar="PX", help="step between patches; default: their side")
     add("--features", default="descriptor", help="descriptor (seconds), mae (trains a small "
-        "network on your images), mae-vit-base, timm:NAME or timm:NAME=WEIGHTS")  # fmt: skip
+        "network on your images), mae-vit-base, lunit-dino-vits16, lunit-dino-vits8, timm:NAME or "
+        "timm:NAME=WEIGHTS")  # fmt: skip
     add("--bins", type=int, default=10, metavar="N", help="bins of dataset quantization")
     add("--out", type=Path, metavar="DIR", help="default: FOLDER-selection beside the folder")
     add("--seed", type=int, default=0)

@@ -37,7 +37,7 @@ class Request:
         budget: how many images (or patches) can be annotated.
         method: key of :data:`METHODS`.
         cut: whole images or patches.
-        features: ``"descriptor"``, ``"mae"``, ``"mae-vit-base"`` or ``"timm:NAME"``.
+        features: see :data:`helpers.annotate.describe.FEATURES`.
         n_bins: of dataset quantization; never more than are chosen.
         seed: of everything that is drawn.
         device: by name, for features that need a network.

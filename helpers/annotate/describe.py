@@ -14,7 +14,10 @@ from helpers.data.preprocess import scale_percentiles, to_grey
 from helpers.errors import DataError, ParameterError
 from helpers.features.descriptor import DIMENSION, standardise
 
-FEATURES = "descriptor, mae, mae-vit-base, timm:NAME or timm:NAME=FILE"
+FEATURES = (
+    "descriptor, mae, mae-vit-base, lunit-dino-vits16, lunit-dino-vits8, timm:NAME or "
+    "timm:NAME=FILE"
+)
 # Squares that the in-house autoencoder is trained on at most, and for how long.
 MAE_SQUARES = 4000
 MAE_STEPS = 300
@@ -41,10 +44,17 @@ class Source:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.features not in ("descriptor", "mae", "mae-vit-base") and not (
-            self.features.startswith("timm:") and self.features != "timm:"
-        ):
+        if not _is_known(self.features):
             raise ParameterError(f"features '{self.features}': unknown. Expected {FEATURES}.")
+
+
+def _is_known(features: str) -> bool:
+    if features in ("descriptor", "mae"):
+        return True
+    # Only here, since it needs torch, which takes seconds to import.
+    from helpers.features.encoders import PUBLISHED_VITS
+
+    return features in PUBLISHED_VITS or (features.startswith("timm:") and features != "timm:")
 
 
 def describe_folder(source: Source, found: Found) -> tuple[Survey, np.ndarray]:
@@ -123,19 +133,18 @@ def _encoder(source: Source, candidates: list[Candidate], key: str, device: str)
 
     if source.features == "mae":
         return encoders.local_mae(_trained_mae(source, candidates, key, device))
-    if source.features == "mae-vit-base":
-        return _official_mae()
+    if source.features in encoders.PUBLISHED_VITS:
+        return _official(source.features)
     name, _, weights = source.features.removeprefix("timm:").partition("=")
     return encoders.timm_encoder(name, Path(weights) if weights else None, source.seed)
 
 
-def _official_mae():
+def _official(name: str):
     from helpers.features import encoders
 
     try:
-        return encoders.mae_vit_base(progress=False)
+        return encoders.published_vit(name, progress=False)
     except DataError as error:
-        name = encoders.MAE_ENTRY
         raise DataError(
             f"{error}\nFetch the weights first, if you accept their licence: "
             f"python -m helpers data fetch {name} --accept-licence {name}"

@@ -10,6 +10,11 @@ from helpers.errors import DataError
 
 Polarity = Literal["as_is", "bright_objects"]
 
+# Mean and spread of R, G and B in 0..1 of the tissue that the weights of Kang et al. (CVPR 2023,
+# arXiv 2212.04690) were pretrained on; see the manifest's doubts about them.
+HISTOLOGY_MEAN = (0.70322989, 0.53606487, 0.66096631)
+HISTOLOGY_STD = (0.21716536, 0.26081574, 0.20723464)
+
 
 def to_grey(image: np.ndarray) -> np.ndarray:
     """Mean over the channels, as Cellpose does for ``chan=0``.

@@ -10,9 +10,10 @@ from helpers.experiments.prepared import Prepared
 from helpers.features.descriptor import describe_all
 from helpers.features.embed import EmbedSettings, embed
 from helpers.features.encoders import (
+    PUBLISHED_VITS,
     Encoder,
     local_mae,
-    mae_vit_base,
+    published_vit,
     random_like,
     timm_encoder,
 )
@@ -75,14 +76,16 @@ def open_encoder(name: str, folder: Path | None = None) -> Encoder:
 
     Args:
         name: ``"mae"`` (of the trial in ``folder``), ``"untrained"`` (its architecture with random
-            weights), ``"mae-vit-base"`` (official weights, from the manifest), ``"timm:NAME"``
-            (any architecture of timm with random weights).
+            weights), a key of ``PUBLISHED_VITS`` (official weights, from the manifest),
+            ``"timm:NAME"`` (any architecture of timm with random weights).
     """
     if name == "mae":
         return local_mae(mae_file(folder))
     if name == "untrained":
         return random_like(local_mae(mae_file(folder)))
-    return mae_vit_base() if name == "mae-vit-base" else timm_encoder(name.removeprefix("timm:"))
+    if name in PUBLISHED_VITS:
+        return published_vit(name)
+    return timm_encoder(name.removeprefix("timm:"))
 
 
 def represent(

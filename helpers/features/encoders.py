@@ -9,13 +9,12 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from helpers.data.preprocess import HISTOLOGY_MEAN, HISTOLOGY_STD
 from helpers.errors import DataError, ParameterError
 from helpers.files import read_torch
 from helpers.randomness import global_seed
 
 Pooling = Literal["mean", "mean+cls", "cls"]
-MAE_VIT_BASE = "vit_base_patch16_224.mae"
-MAE_ENTRY = "mae-vit-base"
 IN_HOUSE = "in_house_mae_"
 # As the autoencoders of this project start (`helpers.models.mae`).
 ATTENTION_GAIN = 2.0
@@ -45,7 +44,34 @@ class Encoder:
     fingerprint: str
 
 
-def timm_encoder(name: str, weights: Path | None = None, seed: int = 0) -> Encoder:
+@dataclass(frozen=True)
+class PublishedVit:
+    """A published vision transformer.
+
+    Attributes:
+        model: timm's name of the architecture.
+        statistics: mean and spread per channel of its inputs in 0..1; ``None``: as timm states.
+    """
+
+    model: str
+    statistics: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+
+
+# By their names in the data manifest: the masked autoencoder of arXiv 2511.04803 (He et al. 2022),
+# and DINO on histology (Kang et al., CVPR 2023, arXiv 2212.04690).
+PUBLISHED_VITS = {
+    "mae-vit-base": PublishedVit("vit_base_patch16_224.mae"),
+    "lunit-dino-vits16": PublishedVit("vit_small_patch16_224", (HISTOLOGY_MEAN, HISTOLOGY_STD)),
+    "lunit-dino-vits8": PublishedVit("vit_small_patch8_224", (HISTOLOGY_MEAN, HISTOLOGY_STD)),
+}
+
+
+def timm_encoder(
+    name: str,
+    weights: Path | None = None,
+    seed: int = 0,
+    statistics: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
+) -> Encoder:
     """Any model of timm, with the input size, mean and spread that timm states for it.
 
     Args:
@@ -54,6 +80,8 @@ def timm_encoder(name: str, weights: Path | None = None, seed: int = 0) -> Encod
             the key ``model`` or ``state_dict``; a classifier in it is left out. ``None``: random
             weights, and the encoder's name says so.
         seed: of random weights.
+        statistics: mean and spread per channel of inputs in 0..1, where the weights were trained
+            with others than timm states.
 
     Raises:
         ParameterError: timm has no such model, or its input is not square.
@@ -78,27 +106,27 @@ def timm_encoder(name: str, weights: Path | None = None, seed: int = 0) -> Encod
     else:
         title = f"{name} ({weights.name})"
         load_strictly(module, _without_classifier(read_weights(weights), config), weights)
-    return make_encoder(title, module, height, tuple(config["mean"]), tuple(config["std"]))
+    mean, std = statistics or (tuple(config["mean"]), tuple(config["std"]))
+    return make_encoder(title, module, height, mean, std)
 
 
-def mae_vit_base(
-    accept_licences: frozenset[str] = frozenset(), progress: bool = True, root: Path | None = None
+def published_vit(
+    name: str, accept_licences: frozenset[str] = frozenset(), progress: bool = True
 ) -> Encoder:
-    """The masked autoencoder of arXiv 2511.04803: official ViT-B/16 weights (He et al. 2022).
+    """A vision transformer with its official weights, found or fetched.
 
     Args:
-        accept_licences: must hold ``"mae-vit-base"`` for a download: CC BY-NC 4.0.
-        root: folder that holds ``mae_pretrain_vit_base.pth``; ``None`` finds or fetches it.
+        name: key of :data:`PUBLISHED_VITS`.
+        accept_licences: must hold ``name`` for a download: none of them is for commercial use.
 
     Raises:
         DataError: licence not accepted, no network, or not these weights.
     """
-    if root is None:
-        from helpers.data.fetch import locate
+    from helpers.data.fetch import locate
 
-        found = locate(MAE_ENTRY, accept_licences=accept_licences, progress=progress)
-        return timm_encoder(MAE_VIT_BASE, found.files[0])
-    return timm_encoder(MAE_VIT_BASE, root / "mae_pretrain_vit_base.pth")
+    (path,) = locate(name, accept_licences=accept_licences, progress=progress).files
+    published = PUBLISHED_VITS[name]
+    return timm_encoder(published.model, path, statistics=published.statistics)
 
 
 def local_mae(path: Path) -> Encoder:

@@ -12,6 +12,10 @@ name                  in the paper    weights
 ``barlow-pathology``  SSLPathology    Barlow Twins on histology (arXiv 2212.04690)
 ====================  ==============  =================================================
 
+Four more of a ResNet-50 that the paper does not try: ``moco-imagenet`` and ``moco-imagenet-200``
+(MoCo v2 on ImageNet, 800 and 200 epochs, arXiv 2003.04297), ``moco-pathology`` and
+``swav-pathology`` (on histology, arXiv 2212.04690).
+
 ``file:PATH`` names a file of :func:`helpers.models.encoders.save_encoder`. Another published file
 joins by an entry in :data:`PUBLISHED` and one in the data manifest.
 
@@ -26,6 +30,7 @@ from pathlib import Path
 
 import torch
 
+from helpers.data.preprocess import HISTOLOGY_MEAN, HISTOLOGY_STD
 from helpers.errors import DataError, ParameterError
 from helpers.files import read_torch
 from helpers.models.encoders import (
@@ -59,6 +64,11 @@ def flattened(name: str) -> str:
     return "model." + re.sub(r"^(\w+)\.(\d+)\.", r"\1_\2.", name)
 
 
+def of_queries(name: str) -> str:
+    """For checkpoints of MoCo: the encoder of queries, on several devices, is the encoder."""
+    return name.removeprefix("module.encoder_q.")
+
+
 @dataclass(frozen=True)
 class Published:
     """A published file of weights.
@@ -70,6 +80,7 @@ class Published:
         left_out: what the file holds besides the encoder: names, or with a dot at the end all names
             that begin so. Anything else that the encoder does not have is refused.
         name_in_encoder: turns the file's names into the encoder's.
+        inside: key under which a checkpoint holds the state dict; empty where it is the file.
     """
 
     entry: str
@@ -78,18 +89,26 @@ class Published:
     std: tuple[float, ...] = IMAGENET_STD
     left_out: tuple[str, ...] = ()
     name_in_encoder: Callable[[str], str] = unchanged
+    inside: str = ""
 
 
 CLASSIFIER = ("fc.weight", "fc.bias")
+# What a checkpoint of MoCo v2 holds besides the encoder of queries: its head, the encoder of keys,
+# and the queue.
+OF_MOCO = ("module.encoder_q.fc.", "module.encoder_k.", "module.queue", "module.queue_ptr")
 PUBLISHED = {
     "imagenet-v1": Published("resnet50-imagenet-v1", left_out=CLASSIFIER),
     "imagenet-v2": Published("resnet50-imagenet-v2", left_out=CLASSIFIER),
     "barlow-imagenet": Published("barlow-twins-imagenet"),
-    "barlow-pathology": Published(
-        "lunit-bt-rn50",
-        mean=(0.70322989, 0.53606487, 0.66096631),
-        std=(0.21716536, 0.26081574, 0.20723464),
+    "barlow-pathology": Published("lunit-bt-rn50", mean=HISTOLOGY_MEAN, std=HISTOLOGY_STD),
+    "moco-imagenet": Published(
+        "moco-v2-800", left_out=OF_MOCO, name_in_encoder=of_queries, inside="state_dict"
     ),
+    "moco-imagenet-200": Published(
+        "moco-v2-200", left_out=OF_MOCO, name_in_encoder=of_queries, inside="state_dict"
+    ),
+    "moco-pathology": Published("lunit-mocov2-rn50", mean=HISTOLOGY_MEAN, std=HISTOLOGY_STD),
+    "swav-pathology": Published("lunit-swav-rn50", mean=HISTOLOGY_MEAN, std=HISTOLOGY_STD),
 }
 
 
@@ -232,9 +251,12 @@ def _encoder_weights(published: Published, path: Path) -> dict[str, torch.Tensor
     before batch normalisation counted its batches load too. Nothing here reads that count.
     """
     state = read_torch(path)
+    if published.inside:
+        state = state.get(published.inside) if isinstance(state, Mapping) else None
     if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
+        where = f"{path}, {published.inside}" if published.inside else f"{path}"
         raise DataError(
-            f"{path}: holds a {type(state).__name__}, not a state dict (names and tensors). "
+            f"{where}: holds a {type(state).__name__}, not a state dict (names and tensors). "
             "Delete the file and fetch it again."
         )
     return {

@@ -7,7 +7,7 @@ from helpers.errors import DataError, ParameterError
 from helpers.features.embed import EmbedSettings, embed, pool
 from helpers.features.encoders import (
     local_mae,
-    mae_vit_base,
+    published_vit,
     random_like,
     read_weights,
     timm_encoder,
@@ -17,23 +17,23 @@ from helpers.models.mae import MaeArchitecture, build_mae, save_mae
 TINY = MaeArchitecture(size=32, patch=8, width=16, depth=2, heads=2, decoder_width=8)
 
 
-def official_state():
-    """Random numbers under the names and shapes of ``mae_pretrain_vit_base.pth``."""
+def transformer_state(width, patch, tokens):
+    """Random numbers under the names and shapes of a published ViT of 12 blocks."""
     shapes = {
-        "cls_token": (1, 1, 768),
-        "pos_embed": (1, 197, 768),
-        "patch_embed.proj.weight": (768, 3, 16, 16),
-        "patch_embed.proj.bias": (768,),
+        "cls_token": (1, 1, width),
+        "pos_embed": (1, tokens, width),
+        "patch_embed.proj.weight": (width, 3, patch, patch),
+        "patch_embed.proj.bias": (width,),
     }
+    rows = {"attn.qkv": 3, "attn.proj": 1, "mlp.fc1": 4, "mlp.fc2": 1}
     for n in range(12):
-        sizes = {"attn.qkv": 2304, "attn.proj": 768, "mlp.fc1": 3072, "mlp.fc2": 768}
-        for part, rows in sizes.items():
-            columns = 3072 if part == "mlp.fc2" else 768
-            shapes[f"blocks.{n}.{part}.weight"] = (rows, columns)
-            shapes[f"blocks.{n}.{part}.bias"] = (rows,)
+        for part, times in rows.items():
+            columns = 4 * width if part == "mlp.fc2" else width
+            shapes[f"blocks.{n}.{part}.weight"] = (times * width, columns)
+            shapes[f"blocks.{n}.{part}.bias"] = (times * width,)
         for norm in ("norm1", "norm2"):
-            shapes |= {f"blocks.{n}.{norm}.weight": (768,), f"blocks.{n}.{norm}.bias": (768,)}
-    shapes |= {"norm.weight": (768,), "norm.bias": (768,)}
+            shapes |= {f"blocks.{n}.{norm}.weight": (width,), f"blocks.{n}.{norm}.bias": (width,)}
+    shapes |= {"norm.weight": (width,), "norm.bias": (width,)}
     generator = torch.Generator().manual_seed(0)
     return {
         name: torch.empty(shape).uniform_(-0.03, 0.03, generator=generator)
@@ -43,7 +43,7 @@ def official_state():
 
 @pytest.fixture(scope="module")
 def official(tmp_path_factory):
-    state = official_state()
+    state = transformer_state(768, 16, 197)
     folder = tmp_path_factory.mktemp("official")
     torch.save({"model": state}, folder / "mae_pretrain_vit_base.pth")
     return folder, state
@@ -56,17 +56,22 @@ def local(tmp_path):
     return path
 
 
-def test_official_weights_arrive_where_they_belong(official, monkeypatch):
-    folder, state = official
+def arrives_from(path, monkeypatch):
+    """Calls of ``locate``, which finds this file whatever is asked for."""
     asked = []
 
     def locate(name, *, accept_licences, progress):
         asked.append((name, accept_licences))
-        path = folder / "mae_pretrain_vit_base.pth"
-        return fetch.Located(name, folder, "download", True, "", "", (path,))
+        return fetch.Located(name, path.parent, "download", True, "", "", (path,))
 
     monkeypatch.setattr(fetch, "locate", locate)
-    encoder = mae_vit_base(frozenset({"mae-vit-base"}))
+    return asked
+
+
+def test_official_weights_arrive_where_they_belong(official, monkeypatch):
+    folder, state = official
+    asked = arrives_from(folder / "mae_pretrain_vit_base.pth", monkeypatch)
+    encoder = published_vit("mae-vit-base", frozenset({"mae-vit-base"}))
     assert asked == [("mae-vit-base", {"mae-vit-base"})]
     assert (encoder.size, encoder.channels, encoder.dimension) == (224, 3, 768)
     assert encoder.mean == (0.485, 0.456, 0.406)
@@ -77,11 +82,29 @@ def test_official_weights_arrive_where_they_belong(official, monkeypatch):
     assert not any(p.requires_grad for p in encoder.module.parameters())
 
 
+@pytest.mark.parametrize(("patch", "tokens"), [(16, 197), (8, 785)])
+def test_transformers_for_histology_have_their_own_inputs(patch, tokens, tmp_path, monkeypatch):
+    state = transformer_state(384, patch, tokens)
+    path = tmp_path / f"dino_vit_small_patch{patch}_ep200.torch"
+    torch.save(state, path)
+    arrives_from(path, monkeypatch)
+    encoder = published_vit(f"lunit-dino-vits{patch}")
+    assert (encoder.size, encoder.channels, encoder.dimension) == (224, 3, 384)
+    assert encoder.mean == (0.70322989, 0.53606487, 0.66096631)
+    assert encoder.module.blocks[0].attn.num_heads == 6
+    loaded = encoder.module.state_dict()
+    assert set(loaded) == set(state)
+    assert all(torch.equal(loaded[name], value) for name, value in state.items())
+    torch.save({name: value for name, value in state.items() if name != "norm.bias"}, path)
+    with pytest.raises(DataError, match=r"norm\.bias"):
+        published_vit(f"lunit-dino-vits{patch}")
+
+
 def test_the_licence_must_be_accepted_first(monkeypatch, tmp_path):
     monkeypatch.setenv("BOOK_DATA_DIR", str(tmp_path))
     monkeypatch.delenv("BOOK_DATA_BUNDLE", raising=False)
     with pytest.raises(DataError, match="CC BY-NC"):
-        mae_vit_base()
+        published_vit("mae-vit-base")
 
 
 def test_an_encoder_of_timm_from_a_file_with_a_classifier(tmp_path):

@@ -23,6 +23,7 @@ from helpers.models.initialisations import (
 )
 
 WITH_CLASSIFIER = {"imagenet-v1", "imagenet-v2"}
+OF_MOCO = {"moco-imagenet", "moco-imagenet-200"}
 LAST_NORM = "layer4.2.bn3.weight"
 SMALL = EncoderSpec("unet-4")
 
@@ -69,12 +70,29 @@ def anything():
 
 
 def file_of(name, state):
-    """What the published file of an initialisation holds: two come without a classifier."""
+    """What the published file of an initialisation holds."""
+    if name in OF_MOCO:
+        return moco_checkpoint(state)
     return {
         key: value
         for key, value in state.items()
         if name in WITH_CLASSIFIER or not key.startswith("fc.")
     }
+
+
+def moco_checkpoint(state):
+    """As MoCo v2 writes it: two encoders, each with a head of two layers, and the queue."""
+    zero = torch.zeros(())
+    head = {
+        f"fc.{layer}.{part}": zero.expand(shape)
+        for layer, width in ((0, 2048), (2, 128))
+        for part, shape in (("weight", (width, 2048)), ("bias", (width,)))
+    }
+    both = {key: value for key, value in state.items() if not key.startswith("fc.")} | head
+    queries = {f"module.encoder_q.{key}": value for key, value in both.items()}
+    keys = {f"module.encoder_k.{key}": zero.expand(value.shape) for key, value in both.items()}
+    queue = {"module.queue": zero.expand(128, 65536), "module.queue_ptr": zero.long()[None]}
+    return {"epoch": 800, "arch": "resnet50", "state_dict": queries | keys | queue}
 
 
 @pytest.fixture
@@ -184,16 +202,31 @@ FAULTS = {
 }
 
 
+def faulty_file_of(name, fault, state):
+    if name not in OF_MOCO:
+        return fault(file_of(name, state))
+    if fault not in (nested, list):
+        return moco_checkpoint(fault(state))
+    checkpoint = moco_checkpoint(state)
+    return {**checkpoint, "state_dict": fault(checkpoint["state_dict"])}
+
+
+def test_a_checkpoint_without_its_state_dict_is_refused(bundle):
+    bundle("moco-imagenet", {"epoch": 800})
+    with pytest.raises(DataError, match="state_dict: holds a NoneType, not a state dict"):
+        load("moco-imagenet")
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_files_of_another_layout_are_refused(name, fault, official, anything, bundle, monkeypatch):
     monkeypatch.setattr(initialisations, "build_encoder", lambda spec, seed: anything)
-    bundle(name, fault(file_of(name, official[0])))
+    bundle(name, faulty_file_of(name, fault, official[0]))
     with pytest.raises(DataError, match=rf"(?s)weights\.pth.*{FAULTS[fault]}"):
         load(name)
 
 
-@pytest.mark.parametrize("name", sorted(set(PUBLISHED) - WITH_CLASSIFIER))
+@pytest.mark.parametrize("name", sorted(set(PUBLISHED) - WITH_CLASSIFIER - OF_MOCO))
 def test_a_classifier_is_left_out_only_where_the_file_is_known_to_have_one(
     name, official, anything, bundle, monkeypatch
 ):
@@ -223,7 +256,9 @@ def test_a_file_with_code_in_it_is_not_run(bundle):
 def test_weights_that_are_not_here(name, empty):
     entry = load_manifest().entry(weights_entry(name))
     restricted = entry.access == "accept-licence"
-    with pytest.raises(DataError, match="accept-licence lunit" if restricted else "download fail"):
+    with pytest.raises(
+        DataError, match=f"accept-licence {entry.name}" if restricted else "download fail"
+    ):
         load(name)
     with pytest.raises(DataError, match=f"(?s)not on this machine.*data fetch {entry.name}"):
         initialisation_content(name)
@@ -328,7 +363,7 @@ def test_weights_of_another_encoder_are_refused_before_they_are_fetched(empty):
 
 @pytest.mark.parametrize("name", ["", "imagenet", "file:", "Random", "resnet50-imagenet-v1"])
 def test_unknown_names_list_the_known_ones(name):
-    with pytest.raises(ParameterError, match=r"random, imagenet-v1.*barlow-pathology, or file:"):
+    with pytest.raises(ParameterError, match=r"random, imagenet-v1.*swav-pathology, or file:"):
         load(name)
 
 

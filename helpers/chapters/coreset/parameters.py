@@ -28,9 +28,9 @@ class Parameters(SegmentationParameters):
     steps: int = Field(50, ge=1, description="optimisation steps of every model")
     features: str = Field(
         "mae",
-        pattern=r"^(mae|descriptor|pixels|mae-vit-base|timm:.+)$",
+        pattern=r"^(mae|descriptor|pixels|mae-vit-base|lunit-dino-vits(8|16)|timm:.+)$",
         description="what selections see: mae (pretrained here), descriptor, pixels, mae-vit-base "
-        "(official weights) or timm:NAME (random weights)",
+        "or lunit-dino-vits16 (official weights) or timm:NAME (random weights)",
     )
     contrast: str = Field(
         "", description="data set whose patches are mixed in for the check of features (or none)"

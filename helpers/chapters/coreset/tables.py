@@ -44,6 +44,8 @@ FEATURE_NAMES = {
     "untrained": "encoder, untrained",
     "mae": "encoder, pretrained here",
     "mae-vit-base": "MAE ViT-B/16, official",
+    "lunit-dino-vits16": "DINO ViT-S/16 on histology, official",
+    "lunit-dino-vits8": "DINO ViT-S/8 on histology, official",
 }
 
 

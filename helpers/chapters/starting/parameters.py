@@ -32,7 +32,7 @@ class StartingParameters(ChapterParameters):
         ["random", "supervised-natural", "barlow-natural", "barlow-tissue"],
         description="weights of the encoder: random; made here: supervised-natural, "
         "barlow-natural, barlow-tissue; published: imagenet-v1, imagenet-v2, barlow-imagenet, "
-        "barlow-pathology; file:PATH",
+        "barlow-pathology, moco-imagenet, moco-pathology, swav-pathology; file:PATH",
     )
     encoder: str = Field("unet-8", description="unet-W, resnet18, resnet50, tu-... (timm)")
     n_source: int = Field(600, ge=64, description="pictures of every pretraining made here")

@@ -21,6 +21,10 @@ MEANINGS = {
     "imagenet-v2": "torchvision's supervised weights, top-1 80.86",
     "barlow-imagenet": "Barlow Twins on ImageNet, published",
     "barlow-pathology": "Barlow Twins on histology, published (non-commercial)",
+    "moco-imagenet": "MoCo v2 on ImageNet, 800 epochs, published (non-commercial)",
+    "moco-imagenet-200": "MoCo v2 on ImageNet, 200 epochs, published (non-commercial)",
+    "moco-pathology": "MoCo v2 on histology, published (non-commercial)",
+    "swav-pathology": "SwAV on histology, published (non-commercial)",
 }
 
 

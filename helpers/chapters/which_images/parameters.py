@@ -35,7 +35,9 @@ class Parameters(ChapterParameters):
         description="ways to choose that are compared; the first two are shown on the map",
     )
     features: str = Field(
-        "descriptor", description="descriptor, mae, mae-vit-base, timm:NAME or timm:NAME=WEIGHTS"
+        "descriptor",
+        description="descriptor, mae, mae-vit-base, lunit-dino-vits16, lunit-dino-vits8, timm:NAME "
+        "or timm:NAME=WEIGHTS",
     )
     patch_size: int = Field(0, ge=0, description="side of patches in pixels; 0: whole images")
     patch_stride: int = Field(0, ge=0, description="step between patches; 0: their side")
