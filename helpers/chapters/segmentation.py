@@ -25,7 +25,7 @@ class SegmentationParameters(ChapterParameters):
     n_images: int = Field(36, ge=0, description="images generated, or drawn at most (0: all)")
     image_size: int = Field(224, ge=64, description="side of generated images in pixels")
     test_share: float = Field(0.25, gt=0, lt=1, description="share of images held out")
-    max_test_images: int = Field(6, ge=0, description="held-out images tested on (0: all)")
+    max_test_images: int = Field(4, ge=0, description="held-out images tested on (0: all)")
     seed: Seed = Field(0, description="of the data: generation, drawing, split")
     polarity: Literal["as_is", "bright_objects"] = Field(
         "as_is", description="bright_objects inverts images with a bright background"

@@ -13,7 +13,7 @@ class TransferParameters(SegmentationParameters):
     third: str = Field("synthetic-multi", description="the third domain: a name, or folder:PATH")
     n_images: int = Field(20, ge=0, description="images of each domain, or drawn at most (0: all)")
     image_size: int = Field(224, ge=64, description="side of generated images in pixels")
-    max_test_images: int = Field(3, ge=0, description="held-out images tested on (0: all)")
+    max_test_images: int = Field(2, ge=0, description="held-out images tested on (0: all)")
     seeds: list[Seed] = Field([0, 1], description="one model of each kind each")
     steps: int = Field(100, ge=1, description="optimisation steps of a first stage")
     fine_steps: int = Field(60, ge=1, description="of a stage that starts from a trained model")
