@@ -26,7 +26,7 @@ class StartingParameters(ChapterParameters):
     nucleus_scale: float = Field(0.5, gt=0, le=1, description="the same for nuclei")
     test_share: OpenShare = Field(0.25, description="held out, where there is no test part")
     validation_share: OpenShare = Field(0.2, description="of the rest (published: 0.2)")
-    max_test_images: int = Field(3, ge=0, description="tested on, of each data set (0: all)")
+    max_test_images: int = Field(2, ge=0, description="tested on, of each data set (0: all)")
     seed: Seed = Field(0, description="of the data: generation, drawing, splits")
     starts: list[str] = Field(
         ["random", "supervised-natural", "barlow-natural", "barlow-tissue"],
@@ -37,10 +37,10 @@ class StartingParameters(ChapterParameters):
     encoder: str = Field("unet-8", description="unet-W, resnet18, resnet50, tu-... (timm)")
     n_source: int = Field(600, ge=64, description="pictures of every pretraining made here")
     source_size: int = Field(48, ge=32, description="their side in pixels")
-    source_epochs: int = Field(4, ge=1, description="of the classification")
+    source_epochs: int = Field(3, ge=1, description="of the classification")
     source_batch: int = Field(64, ge=2, description="images per step of the classification")
     source_rate: float = Field(0.004, gt=0, description="highest learning rate of the same")
-    twin_steps: int = Field(40, ge=1, description="of Barlow Twins")
+    twin_steps: int = Field(30, ge=1, description="of Barlow Twins")
     twin_batch: int = Field(64, ge=2, description="images per step of Barlow Twins")
     twin_rate: float = Field(0.002, gt=0, description="highest learning rate of Barlow Twins")
     twin_width: int = Field(256, ge=8, description="of its projector (published: 8192)")
@@ -49,8 +49,8 @@ class StartingParameters(ChapterParameters):
         ["steps"], description="equal steps for all shares, or epochs (fewer steps for less data)"
     )
     seeds: list[Seed] = Field([0, 1], description="one training each (published: five)")
-    gland_steps: int = Field(40, ge=1, description="of a training on glands, with all images")
-    nucleus_steps: int = Field(20, ge=1, description="the same on nuclei (published: half)")
+    gland_steps: int = Field(30, ge=1, description="of a training on glands, with all images")
+    nucleus_steps: int = Field(15, ge=1, description="the same on nuclei (published: half)")
     batch_size: int = Field(4, ge=1, description="crops per step (not published)")
     crop: int = Field(48, ge=16, description="side of the random crops (published: 256)")
     translate: float = Field(0.1, ge=0, lt=1, description="random shift, share of the crop")
