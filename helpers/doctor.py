@@ -28,6 +28,7 @@ GENERATED = tuple(
         "glands",
         "glands-b",
         "natural",
+        "objects",
     )
 )
 

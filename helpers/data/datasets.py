@@ -16,6 +16,11 @@ from helpers.data.sample import Sample
 from helpers.errors import DataError, NoLabelsError, ParameterError
 
 _GENERATOR = "helpers.data.synthetic"
+# Generated data that are not label images, by name, and where they come from.
+_MADE_BY = {
+    "synthetic-natural": "helpers.data.synthetic.natural makes its pictures, one class each",
+    "synthetic-objects": "helpers.data.objects makes its scenes, whose objects have classes",
+}
 
 
 @dataclass(frozen=True)
@@ -286,9 +291,8 @@ def _generated(name: str, spec: SyntheticSpec) -> Dataset:
 
     if name not in DOMAINS:
         raise NoLabelsError(
-            f"data set {name!r} has one class for each picture and no labels of pixels, so it "
-            "cannot be opened as annotated images: helpers.data.synthetic.natural makes its "
-            f"pictures. Generated data sets with labels of pixels: {', '.join(DOMAINS)}."
+            f"data set {name!r} has no label images, so it cannot be opened as annotated images: "
+            f"{_MADE_BY[name]}. Generated data sets with label images: {', '.join(DOMAINS)}."
         )
     if min(spec.size) < MIN_SIZE:
         raise ParameterError(f"size={spec.size}: expected at least {MIN_SIZE} pixels a side")

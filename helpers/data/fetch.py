@@ -29,6 +29,7 @@ from helpers.data.checksums import (
 )
 from helpers.data.manifest import Entry, File, Manifest, load_manifest
 from helpers.errors import DataError
+from helpers.files import replacing
 from helpers.paths import bundle_dir, data_dir
 
 RETRIES = 2
@@ -44,8 +45,8 @@ class Located:
 
     Attributes:
         name: name in the manifest.
-        root: folder in official layout: the unpacked archives, or the files' own folder if there
-            are none.
+        root: folder in official layout: the unpacked archives with the other files beside their
+            contents, or the files' own folder if there are no archives.
         source: where the files came from.
         complete: false for a subset, or if nobody can tell; then results must say so.
         coverage: in words, what of the data set is here.
@@ -418,7 +419,10 @@ class _ResumingDownloader:
 
 
 def _unpacked(entry: Entry, found: _Found, mark: str, progress: bool) -> Path:
-    """Folder with the contents of the archives; the files' own folder if there are none."""
+    """Folder with the contents of the archives; the files' own folder if there are none.
+
+    Files that are no archives (the annotations of LIVECell) are linked beside the contents.
+    """
     # Checkpoints are opened by their loader, even those that happen to be zip files.
     archives = [p for p in found.files if entry.kind != "weights" and is_archive(p.name)]
     if not archives:
@@ -430,7 +434,19 @@ def _unpacked(entry: Entry, found: _Found, mark: str, progress: bool) -> Path:
         with FileLock(parent / f"{root.name}.lock"):
             if not (root.is_dir() and done.is_file()):
                 _unpack_marked(archives, root, done, progress)
+    for path in found.files:
+        if path not in archives and not (root / path.name).exists():
+            _link(path, root / path.name)
     return root
+
+
+def _link(path: Path, target: Path) -> None:
+    """A link to a file, or a copy where the system lets nobody make links."""
+    with replacing(target) as temporary:
+        try:
+            temporary.symlink_to(path)
+        except OSError:
+            shutil.copyfile(path, temporary)
 
 
 def _unpack_marked(archives: Sequence[Path], root: Path, done: Path, progress: bool) -> None:

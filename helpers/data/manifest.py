@@ -37,6 +37,8 @@ Reader = Literal[
     "crag",
     "cpm17",
     "tnbc",
+    "coco",
+    "livecell",
     "folder",
     "synthetic",
 ]

@@ -4,6 +4,12 @@ Arrays in, small frozen dataclasses out: no files, plots, globals or hidden seed
 """
 
 from helpers.metrics.contingency import Contingency, contingency
+from helpers.metrics.detection import (
+    AveragePrecision,
+    DetectionScores,
+    Instances,
+    average_precision,
+)
 from helpers.metrics.evaluate import METRICS, ImageMetrics, evaluate
 from helpers.metrics.instance import AP_THRESHOLDS, InstanceScores, instance_scores
 from helpers.metrics.pixel import PixelScores, pixel_scores
@@ -19,13 +25,17 @@ from helpers.metrics.statistics import (
 __all__ = [
     "AP_THRESHOLDS",
     "METRICS",
+    "AveragePrecision",
     "Contingency",
+    "DetectionScores",
     "ImageMetrics",
     "InstanceScores",
+    "Instances",
     "PixelScores",
     "Spread",
     "Summary",
     "aggregate",
+    "average_precision",
     "bootstrap_interval",
     "contingency",
     "evaluate",

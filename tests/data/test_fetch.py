@@ -173,6 +173,18 @@ def test_table_is_used_in_place(server, data):
     assert kept(data) == {"one/t.csv"}
 
 
+def test_a_table_beside_an_archive_lies_beside_its_contents(server, data):
+    made = manifest(served(server, "a.zip"), served(server, "t.csv"))
+    found = find(made)
+    assert found.root == data / "unpacked" / f"one-{found.fingerprint[:12]}"
+    assert (found.root / "t.csv").read_bytes() == TABLE
+    assert (found.root / "train" / "a.png").read_bytes() == INSIDE["train/a.png"]
+    (found.root / "t.csv").unlink()  # as in a folder unpacked by an earlier version
+    assert find(made) == found
+    assert (found.root / "t.csv").read_bytes() == TABLE
+    assert (data / "one" / "t.csv").read_bytes() == TABLE
+
+
 def test_weights_are_not_unpacked(server, data):
     server.files["w.zip"] = ARCHIVE
     made = manifest(served(server, "w.zip", sha256=sha256(ARCHIVE)), kind="weights")

@@ -48,7 +48,7 @@ def rng(seed=0):
 def test_the_domains_are_those_of_the_manifest():
     entries = load_manifest().entries
     generated = [name for name, entry in entries.items() if entry.kind == "synthetic"]
-    assert [*DOMAINS, "synthetic-natural"] == generated == list(GENERATED)
+    assert [*DOMAINS, "synthetic-natural", "synthetic-objects"] == generated == list(GENERATED)
     assert [CARDIAC, FUNDUS, CHEST] == SEMANTIC
 
 
@@ -456,16 +456,18 @@ def test_largest_part_leaves_out_what_is_too_small():
 # ------------------------------------------------------------------------------ refusals
 
 
-def test_pictures_without_labels_of_pixels_are_refused_with_a_way_out():
-    with pytest.raises(NoLabelsError, match=r"synthetic-natural.*natural makes.*synthetic-cyto"):
-        open_dataset("synthetic-natural")
+@pytest.mark.parametrize("name", ["natural", "objects"])
+def test_pictures_without_label_images_are_refused_with_a_way_out(name):
+    with pytest.raises(NoLabelsError, match=rf"synthetic-{name}.*{name} makes its.*synthetic-cyto"):
+        open_dataset(f"synthetic-{name}")
 
 
-def test_the_check_of_all_data_does_not_stumble_over_them():
-    (report,) = check_all(["synthetic-natural"], progress=False)
+@pytest.mark.parametrize("name", ["natural", "objects"])
+def test_the_check_of_all_data_does_not_stumble_over_them(name):
+    (report,) = check_all([f"synthetic-{name}"], progress=False)
     assert not report.available
     assert not report.problems
-    assert "no labels of pixels" in report.notes[0]
+    assert "no label images" in report.notes[0]
 
 
 def test_images_too_small_are_refused():

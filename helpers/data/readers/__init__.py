@@ -4,6 +4,7 @@ from helpers.data.readers.acdc import AcdcReader
 from helpers.data.readers.base import Item, Reader, Reading
 from helpers.data.readers.bbbc038 import BBBC038Reader
 from helpers.data.readers.cellpose import CellposeReader
+from helpers.data.readers.coco import CocoReader
 from helpers.data.readers.covid_qu import CovidQuReader
 from helpers.data.readers.cpm17 import Cpm17Reader
 from helpers.data.readers.crag import CragReader
@@ -11,6 +12,7 @@ from helpers.data.readers.folder import FolderReader
 from helpers.data.readers.glas import GRADES, GlasReader
 from helpers.data.readers.idrid import LESIONS, IdridReader
 from helpers.data.readers.images import read_image, read_labels
+from helpers.data.readers.livecell import SUBSETS, LiveCellReader
 from helpers.data.readers.monuseg import KumarReader, MoNuSegReader
 from helpers.data.readers.neurips_cellseg import NeurIPSCellSegReader
 from helpers.data.readers.tnbc import TnbcReader
@@ -34,6 +36,9 @@ READERS: dict[str, Reader] = {
     "crag": CragReader(),
     "cpm17": Cpm17Reader(),
     "tnbc": TnbcReader(),
+    "coco": CocoReader(),
+    "livecell": LiveCellReader(),
+    **{f"livecell:{subset}": LiveCellReader(subset) for subset in SUBSETS},
     "folder": FolderReader(),
 }
 

@@ -21,7 +21,8 @@ class Item:
         group: what must not be split between training and test (source image, field, patient).
         image: file of the image; ``None`` if it is generated.
         labels: file, or folder of files, that holds the instances; ``None`` if there is none.
-        split: ``"train"`` or ``"test"`` where the official layout says so, else ``""``.
+        split: ``"train"``, ``"test"`` or, where a validation part of its own is given, ``"val"`` as
+            the official layout says; else ``""``.
         modality: what kind of picture it is, where this is known without reading it.
     """
 

@@ -4,8 +4,8 @@
 domain, the seed, i and the size alone, so that data sets of different lengths share their pictures
 and any picture can be made by itself. No claim about a paper rests on these images.
 
-``natural`` makes pictures with one class each and no masks, for pretraining by classification; it
-is no domain.
+Two sources of pretraining are no domains: ``natural`` makes pictures with one class each and no
+masks, ``objects`` scenes of many objects, each with its class and the pixels that are seen of it.
 """
 
 import zlib
