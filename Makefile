@@ -33,6 +33,7 @@ bench: setup setup-bench
 	$(BIN)/python -m benchmarks.bench_training $(BENCH)
 	$(BIN)/python -m benchmarks.bench_robustness $(BENCH)
 	$(BIN)/python -m benchmarks.bench_selection $(BENCH)
+	$(BIN)/python -m benchmarks.bench_moco $(BENCH)
 
 # The picture in the README, drawn from the recorded run.
 picture: setup
@@ -58,7 +59,7 @@ setup-sphinx: .venv-sphinx/.ready
 	$(BIN)/uv pip install --quiet --python .venv-sphinx/bin/python -r requirements-sphinx.lock
 	@touch $@
 
-# The public libraries that selection is timed against.
+# The public libraries that selection and MoCo are timed against.
 setup-bench: .venv-bench/.ready
 
 .venv-bench/.ready: requirements-bench.lock $(VENV)/.ready

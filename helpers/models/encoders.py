@@ -20,6 +20,7 @@ from torch import nn
 
 from helpers.errors import DataError, ParameterError
 from helpers.files import read_torch, write_torch
+from helpers.models import vit_pyramid
 from helpers.randomness import global_seed
 
 FORMAT = "encoder-1"
@@ -33,16 +34,20 @@ class EncoderSpec:
     Attributes:
         name: ``"unet-W"``, the encoder of a plain U-Net with W channels at its first level
             (:class:`UnetEncoder`); ``"tu-..."``, a model of timm that has feature maps, such as
-            ``"tu-swin_tiny_patch4_window7_224"``; or a name of ``segmentation_models_pytorch``,
-            such as ``"resnet50"``.
+            ``"tu-swin_tiny_patch4_window7_224"``; ``"pyramid-..."``, a plain vision transformer
+            whose one map is made four (:mod:`helpers.models.vit_pyramid`), given by width and depth
+            or by timm's name, such as ``"pyramid-192x12"`` or, the same,
+            ``"pyramid-vit_tiny_patch16_224"``; or a name of ``segmentation_models_pytorch``, such
+            as ``"resnet50"``.
         channels: of the input.
 
     Sizes of input: convolutional networks take any (from 32 pixels on). So do Swin transformers
     here, with one set of weights for all sizes: windows keep their 7 x 7 tokens, and a map that is
     no multiple of a window is padded with zeros, which take part in the attention. At the size in
     its name a Swin is exactly timm's; at larger ones the windows of its deepest level, which fill
-    the map there, are not shifted. Other networks of fixed size (MaxViT, CoAtNet) take the size
-    that timm gives them; plain vision transformers have no pyramid and are refused.
+    the map there, are not shifted. So does ``pyramid-...``, which interpolates its positions and
+    pads to multiples of its patches. Other networks of fixed size (MaxViT, CoAtNet) take the size
+    that timm gives them; ``tu-`` with a plain vision transformer, which has no pyramid, is refused.
     """
 
     name: str
@@ -123,15 +128,16 @@ def build_encoder(spec: EncoderSpec, seed: int, drop_path: float = 0.0) -> nn.Mo
     Args:
         seed: of the weights; torch's global generator is left as it was.
         drop_path: stochastic depth while training: the rate of the last block, growing linearly
-            from 0 at the first. For models of timm, and ``resnet`` and ``resnext`` of any size; in
-            other networks of ``segmentation_models_pytorch`` and in ``unet-W``, which has no
-            residual blocks, nothing is dropped. 0 also switches off timm's own defaults.
+            from 0 at the first. For models of timm (``tu-...``, ``pyramid-...``), and ``resnet``
+            and ``resnext`` of any size; in other networks of ``segmentation_models_pytorch`` and in
+            ``unet-W``, which has no residual blocks, nothing is dropped. 0 also switches off timm's
+            own defaults.
 
     Returns:
         A module whose ``forward`` takes (n, c, h, w). Its list holds the images (not for VGG),
         then one map per halving of the resolution; where a network starts at a quarter of it
-        (Swin, ConvNeXt), the map at one half has no channels. :func:`forward_levels` leaves both
-        out.
+        (Swin, ConvNeXt, ``pyramid-...``), the map at one half has no channels.
+        :func:`forward_levels` leaves both out.
 
     Raises:
         ParameterError: no such encoder, or none with feature maps.
@@ -139,6 +145,8 @@ def build_encoder(spec: EncoderSpec, seed: int, drop_path: float = 0.0) -> nn.Mo
     with global_seed(seed):
         if match := re.fullmatch(r"unet-([1-9]\d*)", spec.name):
             return UnetEncoder(int(match[1]), spec.channels)
+        if spec.name.startswith(vit_pyramid.PREFIX):
+            return vit_pyramid.build_vit_pyramid(spec.name, spec.channels, drop_path)
         encoder = _from_library(spec, drop_path)
     if not (drop_path and spec.name.startswith("tu-")):
         _without_stochastic_depth(encoder)
@@ -159,7 +167,7 @@ def level_channels(spec: EncoderSpec) -> tuple[int, ...]:
 
 
 def levels(spec: EncoderSpec) -> int:
-    """Number of levels: 5 for residual networks and ``unet-W``, 4 for Swin."""
+    """Number of levels: 5 for residual networks and ``unet-W``, 4 for Swin and ``pyramid-...``."""
     return len(level_channels(spec))
 
 
@@ -245,13 +253,16 @@ def load_encoder(path: Path) -> SavedEncoder:
     return SavedEncoder(spec, encoder.eval(), mean, std, extra)
 
 
-def fill_encoder(encoder: nn.Module, weights: Mapping[str, torch.Tensor], path: Path) -> None:
+def fill_encoder(
+    encoder: nn.Module, weights: Mapping[str, torch.Tensor], path: Path, what: str = "encoder"
+) -> None:
     """Put weights into an encoder; none may be missing, none left over.
 
     Args:
         weights: a state dict of this encoder. Those of torchvision's residual networks fit
             ``resnet18`` and so on once their classifier (``fc.weight``, ``fc.bias``) is taken out.
         path: of the file they come from, for the message.
+        what: the network is called in the message.
 
     Raises:
         DataError: naming missing keys, unexpected keys and differing shapes.
@@ -261,8 +272,8 @@ def fill_encoder(encoder: nn.Module, weights: Mapping[str, torch.Tensor], path: 
         nn.Module.load_state_dict(encoder, weights)
     except (RuntimeError, TypeError) as error:
         raise DataError(
-            f"{path}: not the weights of this encoder ({textwrap.shorten(str(error), 500)}). "
-            "Check the encoder's name, or delete the file and make it anew."
+            f"{path}: not the weights of this {what} ({textwrap.shorten(str(error), 500)}). "
+            f"Check which {what} is asked for, or delete the file and make it anew."
         ) from error
 
 
@@ -286,7 +297,8 @@ def _from_library(spec: EncoderSpec, drop_path: float) -> nn.Module:
         raise ParameterError(
             f"encoder {spec.name!r} with {spec.channels} channel(s): cannot be built "
             f"({textwrap.shorten(str(error), 200)}). Expected unet-W such as unet-64, an encoder "
-            "of segmentation_models_pytorch such as resnet50, or tu- and a model of timm."
+            "of segmentation_models_pytorch such as resnet50, tu- and a model of timm, or pyramid- "
+            "and a plain vision transformer such as 192x12."
         ) from error
 
 

@@ -16,10 +16,7 @@ norm of their sum; the warm-up starts at ``final_rate`` and not at 0.
 """
 
 import json
-import math
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,11 +28,24 @@ from torch import Tensor, nn
 
 from helpers.errors import ParameterError
 from helpers.models.device import resolve_device
-from helpers.models.encoders import EncoderSpec, build_encoder, normalise, save_encoder
+from helpers.models.encoders import EncoderSpec, build_encoder
+from helpers.pretraining.collapse import effective_rank, relative_spread
 from helpers.pretraining.identity import STEPS
 from helpers.pretraining.mae import resize
-from helpers.pretraining.progress import finished_log, resume_point, save_point, write_log
-from helpers.pretraining.schedules import epoch_order, learning_rate_at, parameter_groups
+from helpers.pretraining.schedules import parameter_groups
+from helpers.pretraining.stepwise import (
+    Milestones,
+    OnStep,
+    PooledNetwork,
+    Setting,
+    StepwiseRun,
+    autocast,
+    check_options,
+    once,
+    read_ahead,
+    rows_of_steps,
+)
+from helpers.pretraining.stepwise import encoder_path as encoder_path
 from helpers.pretraining.supervised import BETAS, SMALLEST_SIDE, channel_statistics
 from helpers.pretraining.twin import RECIPES, SMALLEST_CROP, TwinViews
 from helpers.randomness import global_seed, step_generator
@@ -87,33 +97,8 @@ def barlow_twins_loss(z_a: Tensor, z_b: Tensor, trade_off: float = 0.0051) -> Te
     return invariance + trade_off * redundancy
 
 
-def relative_spread(vectors: Tensor) -> float:
-    """How far n vectors (n, d) of length 1 lie apart: 0 if all are the same, about 1 if spread.
-
-    The mean over dimensions of the standard deviation of the vectors, brought to length 1, times
-    the root of d: the measure of collapse of Chen & He (SimSiam, CVPR 2021), which for independent
-    normal dimensions is 1.
-    """
-    units = F.normalize(vectors.float(), dim=1)
-    return float(units.std(dim=0, correction=0).mean() * math.sqrt(vectors.shape[1]))
-
-
-def effective_rank(vectors: Tensor) -> float:
-    """Effective number of dimensions of n vectors (n, d), 1 to min(n - 1, d); 0 if all are equal.
-
-    exp(-sum_k p_k log p_k) with p_k the singular values of the centred matrix divided by their sum
-    (Roy & Vetterli 2007). Differences below the precision of float32 count as none.
-    """
-    vectors = vectors.cpu().double()
-    values = torch.linalg.svdvals(vectors - vectors.mean(dim=0))
-    if values[0] <= 1e-6 * torch.linalg.matrix_norm(vectors):
-        return 0.0
-    shares = values / values.sum()
-    return float(torch.special.entr(shares).sum().exp())
-
-
 @dataclass(frozen=True)
-class BarlowTwinsPlan:
+class BarlowTwinsPlan(Milestones):
     """How one encoder is pretrained.
 
     Attributes:
@@ -158,12 +143,8 @@ class BarlowTwinsPlan:
     look_every: int = 200
 
     def __post_init__(self) -> None:
-        self._check_counts()
-        if not 0 <= self.final_rate <= self.learning_rate or self.learning_rate <= 0:
-            raise ParameterError(
-                f"learning_rate={self.learning_rate}, final_rate={self.final_rate}: expected a "
-                "rate above 0 and a final rate from 0 up to it"
-            )
+        self.check_milestones()
+        self._check_sizes()
         if not 0 <= self.warmup_share < 1 or not 0 < self.smallest_crop <= 1:
             raise ParameterError(
                 f"warmup_share={self.warmup_share}, smallest_crop={self.smallest_crop}: expected "
@@ -178,48 +159,23 @@ class BarlowTwinsPlan:
             "setting": tuple(RECIPES),
             "precision": ("float32", "bfloat16"),
         }
-        for name, known in options.items():
-            if getattr(self, name) not in known:
-                raise ParameterError(
-                    f"{name}={getattr(self, name)!r}: expected one of {', '.join(known)}"
-                )
+        check_options(self, options)
         if self.optimiser == "lars" and self.weight_decay == 0:
             raise ParameterError("weight_decay=0: LARS tells weights from biases by it; use 1e-6")
 
-    def _check_counts(self) -> None:
-        if self.steps < 1 or self.batch_size < 2:
-            raise ParameterError(
-                f"steps={self.steps}, batch_size={self.batch_size}: expected at least 1 and 2"
-            )
+    def _check_sizes(self) -> None:
         if not self.projector or min(self.projector) < 1:
             raise ParameterError(f"projector={self.projector}: expected widths of at least 1")
         if self.size and self.size < SMALLEST_SIDE:
             raise ParameterError(
                 f"size={self.size}: expected 0, or at least {SMALLEST_SIDE} pixels"
             )
-        for name in ("stain_components", "checkpoint_every", "look_every"):
-            if getattr(self, name) < 0:
-                raise ParameterError(f"{name}={getattr(self, name)}: expected 0 or above")
+        if self.stain_components < 0:
+            raise ParameterError(f"stain_components={self.stain_components}: expected 0 or above")
         if self.stain_components and self.setting != "pathology":
             raise ParameterError(
                 f"stain_components={self.stain_components}: only setting='pathology' draws stains"
             )
-        if odd := [step for step in self.checkpoints if not 0 <= step <= self.steps]:
-            raise ParameterError(f"checkpoints={odd}: expected steps from 0 to {self.steps}")
-
-    def keeps(self, step: int) -> bool:
-        """Whether the plan asks for the encoder after this step."""
-        return step in (0, self.steps, *self.checkpoints)
-
-    def looks(self, step: int) -> bool:
-        """Whether the embeddings are looked at after this step."""
-        every = self.look_every
-        return step in (0, self.steps) or bool(every and step % every == 0)
-
-    def saves(self, step: int) -> bool:
-        """Whether a killed run can go on from this step."""
-        every = self.checkpoint_every
-        return bool(every and step % every == 0 and 0 < step < self.steps)
 
 
 def published_plan(n_images: int, epochs: int = 1000, **changes: Any) -> BarlowTwinsPlan:
@@ -292,7 +248,7 @@ class BarlowTwinsLog:
     seconds: float = 0.0
 
 
-class TwinNetwork(nn.Module):
+class TwinNetwork(PooledNetwork):
     """An encoder, the mean over its deepest map, and the projector.
 
     Args:
@@ -302,8 +258,6 @@ class TwinNetwork(nn.Module):
     """
 
     def __init__(self, encoder: nn.Module, widths: tuple[int, ...], seed: int) -> None:
-        super().__init__()
-        self.encoder = encoder
         layers: list[nn.Module] = []
         inputs = encoder.out_channels[-1]
         with global_seed(seed):
@@ -311,26 +265,7 @@ class TwinNetwork(nn.Module):
                 layers += [nn.Linear(inputs, width, bias=False), nn.BatchNorm1d(width), nn.ReLU()]
                 inputs = width
             layers.append(nn.Linear(inputs, widths[-1], bias=False))
-        self.projector = nn.Sequential(*layers)
-
-    def represent(self, images: Tensor) -> Tensor:
-        """Pooled output of the encoder, (n, channels)."""
-        return self.encoder(images)[-1].mean(dim=(2, 3))
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Embeddings (n, d)."""
-        return self.projector(self.represent(images))
-
-
-OnStep = Callable[[int, float], None]
-
-
-def encoder_path(folder: Path, step: int) -> Path:
-    """File of the encoder after a step (:func:`helpers.models.encoders.load_encoder` reads it).
-
-    Its ``extra`` holds ``step``.
-    """
-    return folder / f"encoder-{step:06d}.pt"
+        super().__init__(encoder, nn.Sequential(*layers))
 
 
 def pretrain_barlow_twins(
@@ -366,92 +301,58 @@ def pretrain_barlow_twins(
             training diverged.
         DataError: the folder holds another pretraining, or files that are not readable.
     """
-    from filelock import FileLock
-
     _check(images, spec, plan)
     statistics = channel_statistics(images, spec.channels)
     # As JSON gives it back: lists for tuples.
     identity = json.loads(json.dumps(_identity(images, statistics, spec, plan, seed)))
-    if log := finished_log(folder, identity, _as_log, encoder_path):
-        return log
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
-        if log := finished_log(folder, identity, _as_log, encoder_path):
-            return log
-        run = _Run(images, statistics, spec, plan, seed, resolve_device(device))
-        return run.go(folder, identity, on_step, progress)
+
+    def run() -> BarlowTwinsLog:
+        setting = Setting(spec, plan, seed, statistics, resolve_device(device))
+        return _Run(images, setting).go(folder, identity, on_step, progress)
+
+    return once(folder, identity, _Run.as_log, run)
 
 
-class _Run:
-    """One call of :func:`pretrain_barlow_twins`: what its steps share."""
+class _Run(StepwiseRun):
+    """One call of :func:`pretrain_barlow_twins`."""
 
-    def __init__(
-        self,
-        images: np.ndarray,
-        statistics: tuple[tuple[float, ...], tuple[float, ...]],
-        spec: EncoderSpec,
-        plan: BarlowTwinsPlan,
-        seed: int,
-        device: torch.device,
-    ) -> None:
-        self.images, self.statistics = images, statistics
-        self.spec, self.plan, self.seed, self.device = spec, plan, seed, device
+    title = "Barlow Twins"
+    network: TwinNetwork
+    log: BarlowTwinsLog
+
+    def __init__(self, images: np.ndarray, setting: Setting) -> None:
+        super().__init__(setting)
+        self.images = images
+        plan, seed = self.plan, self.seed
         stained = plan.setting == "pathology"
         stains = fit_stains(images, plan.stain_components, seed) if stained else None
         size = plan.size or images.shape[1]
         self.views = TwinViews(size, plan.setting, plan.smallest_crop, stains)
-        network = TwinNetwork(build_encoder(spec, seed), plan.projector, seed)
-        self.network = network.to(device, memory_format=torch.channels_last)
+        network = TwinNetwork(build_encoder(self.spec, seed), plan.projector, seed)
+        self.network = network.to(self.device, memory_format=torch.channels_last)
         self.optimiser = build_optimiser(self.network, plan)
         self.log = BarlowTwinsLog()
-        self.read_every = 1 if device.type == "cpu" else 10
-        self.counted = time.perf_counter()
 
-    def go(
-        self, folder: Path, identity: dict, on_step: OnStep | None, progress: bool
-    ) -> BarlowTwinsLog:
-        """All steps that are still to be done."""
-        from tqdm import tqdm
+    @property
+    def encoder(self) -> nn.Module:
+        return self.network.encoder
 
-        checkpoint = folder / "checkpoint.pt"
-        log = resume_point(checkpoint, identity, self.network, self.optimiser, _as_log)
-        self.log = log or self.log
-        done = len(self.log.losses)
-        with tqdm(
-            total=self.plan.steps,
-            initial=done,
-            desc=f"Barlow Twins {self.spec.name}",
-            unit="step",
-            mininterval=2,
-            disable=not progress,
-        ) as bar:
-            if not done:
-                self._mark(folder, identity, 0)
-            unread: list[Tensor] = []
-            for step, pixels in enumerate(self._batches(done), done + 1):
-                unread.append(self._step(step - 1, pixels))
-                if len(unread) < self.read_every and not self._marks(step):
-                    continue
-                self._read(unread, on_step)
-                bar.set_postfix(self._shown(), refresh=False)
-                bar.update(len(unread))
-                unread.clear()
-                if self._marks(step):
-                    self._mark(folder, identity, step)
-        checkpoint.unlink(missing_ok=True)
-        return self.log
+    def batches(self, first: int) -> Iterator[Tensor]:
+        """Pixels, uint8 (n, h, w, 3)."""
 
-    def _step(self, step: int, pixels: Tensor) -> Tensor:
-        """One optimisation step, all random in it from (seed, step): loss and its two terms."""
-        rate = learning_rate_at(step, self.plan.steps, self.plan)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate * group["lr_scale"]
-        generator = step_generator(self.seed, STEPS, step)
-        views = self.views.apply(self._unit(pixels), generator)
+        def gather(rows: np.ndarray) -> Tensor:
+            return torch.from_numpy(np.ascontiguousarray(self.images[rows]))
+
+        return read_ahead(gather, rows_of_steps(len(self.images), self.plan, self.seed, first))
+
+    def step(self, number: int, batch: Tensor) -> Tensor:
+        """Loss and its two terms."""
+        generator = step_generator(self.seed, STEPS, number)
+        views = self.views.apply(self._unit(batch), generator)
         # Some encoders drop at random, from the global generators.
         with global_seed(int(torch.randint(2**62, (), generator=generator)), self.device):
-            with self._autocast():
-                z_a, z_b = (self.network(self._input(view)) for view in views)
+            with autocast(self.device, self.plan.precision):
+                z_a, z_b = (self.network(self.normalised(view)) for view in views)
             invariance, redundancy = barlow_twins_terms(z_a.float(), z_b.float())
             loss = invariance + self.plan.trade_off * redundancy
             self.optimiser.zero_grad()
@@ -459,62 +360,13 @@ class _Run:
             self.optimiser.step()
         return torch.stack([loss, invariance, redundancy]).detach()
 
-    def _batches(self, first: int) -> Iterator[Tensor]:
-        """Pixels of the steps from ``first`` on; the next are read while these are used."""
-
-        def gather(rows: np.ndarray) -> Tensor:
-            return torch.from_numpy(np.ascontiguousarray(self.images[rows]))
-
-        with ThreadPoolExecutor(1) as reader:
-            waiting = None
-            for rows in self._rows(first):
-                following = reader.submit(gather, rows)
-                if waiting:
-                    yield waiting.result()
-                waiting = following
-            if waiting:
-                yield waiting.result()
-
-    def _rows(self, first: int) -> Iterator[np.ndarray]:
-        n, batch_size = len(self.images), self.plan.batch_size
-        order = None
-        for step in range(first, self.plan.steps):
-            epoch, place = divmod(step, n // batch_size)
-            if order is None or place == 0:
-                order = epoch_order(n, batch_size, self.seed, epoch + 1)
-            yield order[place]
-
-    def _unit(self, pixels: Tensor) -> Tensor:
-        """uint8 (n, h, w, 3) to float (n, 3, h, w) in 0..1 on the device."""
-        return pixels.to(self.device).permute(0, 3, 1, 2).float() / 255
-
-    def _input(self, images: Tensor) -> Tensor:
-        """(n, 3, h, w) in 0..1 to (n, channels, h, w), normalised."""
-        if self.spec.channels == 1:
-            images = images.mean(dim=1, keepdim=True)
-        images = normalise(images, *self.statistics)
-        return images.contiguous(memory_format=torch.channels_last)
-
-    def _marks(self, step: int) -> bool:
-        return self.plan.looks(step) or self.plan.keeps(step) or self.plan.saves(step)
-
-    def _mark(self, folder: Path, identity: dict, step: int) -> None:
-        """Look, keep and save what the plan asks for after a step."""
-        if self.plan.looks(step):
-            self.log.looks.append(self._look(step))
-        if self.plan.keeps(step):
-            path = encoder_path(folder, step)
-            save_encoder(path, self.network.encoder, self.spec, self.statistics, {"step": step})
-            self.log.kept.append(step)
-        now = time.perf_counter()
-        self.log.seconds += now - self.counted
-        self.counted = now
-        if self.plan.saves(step):
-            save_point(folder / "checkpoint.pt", identity, self.network, self.optimiser, self.log)
-        write_log(folder, identity, self.log, finished=step == self.plan.steps)
+    def note(self, values: list[float]) -> None:
+        lists = (self.log.losses, self.log.invariance, self.log.redundancy)
+        for kept, value in zip(lists, values, strict=True):
+            kept.append(value)
 
     @torch.inference_mode()
-    def _look(self, step: int) -> Look:
+    def look(self, step: int) -> Look:
         self.network.eval()
         n = len(self.images)
         chosen = np.unique(np.linspace(0, n - 1, min(n, WATCHED)).astype(int))
@@ -523,8 +375,8 @@ class _Run:
             rows = chosen[start : start + self.plan.batch_size]
             pixels = torch.from_numpy(np.ascontiguousarray(self.images[rows]))
             images = resize(self._unit(pixels), self.views.size)
-            with self._autocast():
-                vectors = self.network.represent(self._input(images))
+            with autocast(self.device, self.plan.precision):
+                vectors = self.network.represent(self.normalised(images))
                 parts.append((vectors.float(), self.network.projector(vectors).float()))
         measured = [
             value
@@ -534,28 +386,17 @@ class _Run:
         self.network.train()
         return Look(step, *measured)
 
-    def _autocast(self) -> torch.autocast:
-        precision = getattr(torch, self.plan.precision)
-        enabled = precision != torch.float32
-        return torch.autocast(self.device.type, dtype=precision, enabled=enabled)
-
-    def _read(self, unread: list[Tensor], on_step: OnStep | None) -> None:
-        """Put the values of some steps into the log."""
-        for loss, invariance, redundancy in torch.stack(unread).tolist():
-            if not math.isfinite(loss):
-                raise ParameterError(
-                    f"pretraining diverged in step {len(self.log.losses) + 1}: loss is {loss}. "
-                    f"Lower learning_rate (now {self.plan.learning_rate}) or raise warmup_share."
-                )
-            self.log.losses.append(loss)
-            self.log.invariance.append(invariance)
-            self.log.redundancy.append(redundancy)
-            if on_step:
-                on_step(len(self.log.losses), loss)
-
-    def _shown(self) -> dict[str, str]:
+    def shown(self) -> dict[str, str]:
         rank = self.log.looks[-1].representation_rank
         return {"loss": f"{self.log.losses[-1]:.3f}", "rank": f"{rank:.1f}"}
+
+    @staticmethod
+    def as_log(values: dict) -> BarlowTwinsLog:
+        return BarlowTwinsLog(**{**values, "looks": [Look(**one) for one in values["looks"]]})
+
+    def _unit(self, pixels: Tensor) -> Tensor:
+        """uint8 (n, h, w, 3) to float (n, 3, h, w) in 0..1 on the device."""
+        return pixels.to(self.device).permute(0, 3, 1, 2).float() / 255
 
 
 def build_optimiser(network: nn.Module, plan: BarlowTwinsPlan) -> torch.optim.Optimizer:
@@ -587,10 +428,6 @@ def _identity(
         "seed": seed,
         "images": [list(images.shape), *statistics],
     }
-
-
-def _as_log(values: dict) -> BarlowTwinsLog:
-    return BarlowTwinsLog(**{**values, "looks": [Look(**one) for one in values["looks"]]})
 
 
 def _check(images: np.ndarray, spec: EncoderSpec, plan: BarlowTwinsPlan) -> None:

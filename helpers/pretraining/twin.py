@@ -123,21 +123,32 @@ class TwinViews:
         def stained(part: Tensor) -> Tensor:
             return stain_images(part, draw_stains(self.stains, len(part), generator))
 
-        def jittered(part: Tensor) -> Tensor:
-            return jitter_images(part, draw_jitter(recipe.jitter, generator, len(part)))
-
-        def blurred(part: Tensor) -> Tensor:
-            low, high = (sigma * self.size / BLUR_SIDE for sigma in BLUR_RANGE)
-            return blur(part, low + (high - low) * torch.rand(len(part), generator=generator))
-
         images = _some(images, recipe.stain_share, generator, stained)
         crops = draw_crops(len(images), self.smallest_crop, generator)
-        view = cut_crops(images, crops, self.size)
-        view = _some(view, recipe.upside_down_share, generator, lambda part: part.flip(2))
-        view = _some(view, recipe.jitter_share, generator, jittered)
-        view = _some(view, recipe.grey_share, generator, lambda part: to_grey(part).expand_as(part))
-        view = _some(view, recipe.blur_share, generator, blurred)
-        return _some(view, recipe.solarise_share, generator, solarise)
+        return change_view(cut_crops(images, crops, self.size), recipe, generator)
+
+
+def change_view(view: Tensor, recipe: ViewRecipe, generator: torch.Generator) -> Tensor:
+    """What a recipe does once stains are given and crops are cut.
+
+    Args:
+        view: square crops (n, 3, size, size) in 0..1.
+        generator: on the CPU.
+    """
+    size = view.shape[-1]
+
+    def jittered(part: Tensor) -> Tensor:
+        return jitter_images(part, draw_jitter(recipe.jitter, generator, len(part)))
+
+    def blurred(part: Tensor) -> Tensor:
+        low, high = (sigma * size / BLUR_SIDE for sigma in BLUR_RANGE)
+        return blur(part, low + (high - low) * torch.rand(len(part), generator=generator))
+
+    view = _some(view, recipe.upside_down_share, generator, lambda part: part.flip(2))
+    view = _some(view, recipe.jitter_share, generator, jittered)
+    view = _some(view, recipe.grey_share, generator, lambda part: to_grey(part).expand_as(part))
+    view = _some(view, recipe.blur_share, generator, blurred)
+    return _some(view, recipe.solarise_share, generator, solarise)
 
 
 def blur(images: Tensor, sigma: Tensor) -> Tensor:

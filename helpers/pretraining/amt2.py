@@ -1,0 +1,651 @@
+"""Alternate multi-task pretraining, AMT2, of CUPre (Liao et al. 2023, arXiv 2310.03981).
+
+A detector that knows natural images learns what cells look like without forgetting how to find and
+outline objects. Each round has two sides:
+
+(a) *contrast*: the backbone alone learns by MoCo v2 on unlabelled images of cells;
+(b) *source*: the whole detector learns instance segmentation on labelled natural images, while
+    L2-SP (:mod:`helpers.models.l2sp`) holds the backbone near its weights after (a).
+
+No code was released, and the paper's numbers of rounds and steps, weight of L2-SP, queue and
+schedules were not to be had. What is chosen here, and where it can be changed:
+
+- *Steps* are those of two plans, over all rounds, and each round has an equal share of both. So
+  each learning rate follows one schedule over all rounds, and the last round is the slowest.
+- *The first step of the paper's pipeline*, training on the source alone, is the caller's
+  (:func:`helpers.training.detection.train_detector`), because arms that are compared share it.
+- *L2-SP* is the anchor of the training that is handed in, of the backbone without normalisation
+  layers. With an anchor of weight 0 nothing holds the backbone in (b); without an anchor it has
+  ordinary weight decay there, like the rest of the detector.
+- *Queue and key encoder* start afresh in every round (``restart_queue``): the backbone has moved
+  meanwhile, so that the old keys would be told from the new ones by that alone. The queue fills
+  anew, during which fewer negatives count. The contrast's head goes on from where it was.
+- *Momentum* of both optimisers is dropped at every change of side (``keep_momentum``), being that
+  of gradients at weights that have been left.
+- *Input* is normalised by the detector's mean and spread on both sides, that of cells too.
+- *Batch normalisation* is as ``spec.batch_norm`` of the detector says, on both sides.
+  ``"frozen"``: statistics, scale and offset stay those that the backbone came with. ``"trained"``:
+  (a) normalises by groups of a batch (:mod:`helpers.pretraining.momentum`), (b) by batches of a few
+  images; both move the running statistics, scale and offset, which so end as the source's.
+
+The source's side is a training that can stop and go on, and comes from outside
+(:class:`SourceTraining`): this room does not know how detectors are trained.
+"""
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, Protocol, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from helpers.errors import DataError, ParameterError
+from helpers.files import read_torch, write_torch
+from helpers.metrics.detection import Areas, Instances, average_precision
+from helpers.models.cascade import Detector, anchor_backbone, predict_instances
+from helpers.models.encoders import fill_encoder, normalise, save_encoder
+from helpers.models.l2sp import Anchor
+from helpers.pretraining.identity import require_same
+from helpers.pretraining.moco import (
+    MocoPlan,
+    build_optimiser,
+    contrast_step,
+    queue_length,
+    view_size,
+)
+from helpers.pretraining.moco_views import Images, PairSource, check_images, identify
+from helpers.pretraining.momentum import MomentumContrast, check_groups
+from helpers.pretraining.progress import write_log
+from helpers.pretraining.schedules import learning_rate_at
+from helpers.pretraining.stepwise import OnStep, once, rows_of_steps
+from helpers.pretraining.stepwise import encoder_path as encoder_path
+
+Side = Literal["contrast", "source"]
+Annotated = tuple[np.ndarray, Instances]
+"""An image uint8 (h, w, 3) and its objects."""
+
+
+class SourceTraining(Protocol):
+    """Side (b), as :class:`helpers.training.detection.DetectorTraining` is.
+
+    Attributes:
+        model: the detector, on ``device``.
+        plan: with ``steps`` (of all rounds), ``checkpoint_every`` and ``precision``.
+        device: of the computation, of both sides.
+        anchor: of the backbone, or ``None``. This module says when it is refreshed.
+        identity: equal for equal trainings, starting weights and data included.
+        log: with ``losses``, one a step, and ``parts``, by name one a step.
+        done: steps done.
+    """
+
+    model: Detector
+    plan: Any
+    device: torch.device
+    anchor: Anchor | None
+    identity: str
+    log: Any
+
+    @property
+    def done(self) -> int: ...
+
+    def run(self, steps: int | None = None, on_step: OnStep | None = None) -> Any: ...
+
+    def forget_momentum(self) -> None: ...
+
+    def state(self) -> dict[str, Any]: ...
+
+    def restore(self, state: dict[str, Any], path: Path | None = None) -> None: ...
+
+
+@dataclass(frozen=True)
+class Amt2Plan:
+    """How the two sides alternate. Steps, rates and checkpoints of (b) are the training's.
+
+    Attributes:
+        rounds: of (a) and then (b).
+        contrast: of side (a). Its ``steps`` are those of all rounds together and a multiple of
+            ``rounds``; ``checkpoint_every`` counts them; ``checkpoints`` is left empty, and
+            ``look_every`` is of no effect here. ``None``: (b) alone, for comparison.
+        restart_queue: whether key encoder and queue start afresh in each round, or go on as they
+            were when the backbone was left.
+        keep_momentum: whether the optimisers' momentum outlasts the other side.
+        keep_encoders: rounds whose encoders after (a) and after (b) are kept, 1 for the first; 0,
+            the start, and the last are always.
+        keep_detectors: rounds after which the whole detector is kept; after the last it always is.
+        areas: by which the source's objects count as small, medium and large
+            (:func:`helpers.metrics.detection.average_precision`).
+    """
+
+    rounds: int
+    contrast: MocoPlan | None
+    restart_queue: bool = True
+    keep_momentum: bool = False
+    keep_encoders: tuple[int, ...] = ()
+    keep_detectors: tuple[int, ...] = ()
+    areas: Areas = "coco"
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise ParameterError(f"rounds={self.rounds}: expected at least 1")
+        if self.contrast:
+            _check_steps("contrast", self.contrast.steps, self.rounds)
+            if self.contrast.checkpoints:
+                raise ParameterError(
+                    f"contrast.checkpoints={self.contrast.checkpoints}: encoders are kept by "
+                    "rounds here. Leave it empty and give keep_encoders."
+                )
+        for name, first in (("keep_encoders", 0), ("keep_detectors", 1)):
+            if odd := [one for one in getattr(self, name) if not first <= one <= self.rounds]:
+                raise ParameterError(f"{name}={odd}: expected rounds, {first} to {self.rounds}")
+        if self.areas not in get_args(Areas):
+            raise ParameterError(
+                f"areas={self.areas!r}: expected one of {', '.join(get_args(Areas))}"
+            )
+
+
+@dataclass
+class Amt2Round:
+    """What one round did. Distances are of the anchored weights: without normalisation layers.
+
+    Attributes:
+        contrast_losses, matches: of each step of (a), see
+            :class:`helpers.pretraining.moco.MocoLog`; low and high while the queue fills.
+        source_losses: of each step of (b), without the anchor's penalty.
+        source_parts: the same by parts; ``"anchor"`` is the penalty and comes on top.
+        moved: distance |w - w_start| of the backbone between start and end of (a).
+        distance: between start and end of (b), so to the anchor.
+        anchor_norm: |w| of the backbone at the end of (a), to judge the two by.
+        source_scores: average precision on the source after (b), by name (``"box_ap"``,
+            ``"mask_ap"``, ``"mask_ap_50"``, ..., without those that no annotated object defines).
+        ends: steps of both sides done at the end of (a), if there is one, and of (b): the numbers
+            in the names of files.
+        contrast_seconds, source_seconds: spent on steps.
+    """
+
+    contrast_losses: list[float] = field(default_factory=list)
+    matches: list[float] = field(default_factory=list)
+    source_losses: list[float] = field(default_factory=list)
+    source_parts: dict[str, list[float]] = field(default_factory=dict)
+    moved: float = 0.0
+    distance: float = 0.0
+    anchor_norm: float = 0.0
+    source_scores: dict[str, float] = field(default_factory=dict)
+    ends: list[int] = field(default_factory=list)
+    contrast_seconds: float = 0.0
+    source_seconds: float = 0.0
+
+    @property
+    def contrast_loss(self) -> float | None:
+        """Mean over the steps of (a); ``None`` if there were none."""
+        return float(np.mean(self.contrast_losses)) if self.contrast_losses else None
+
+    @property
+    def match_share(self) -> float | None:
+        """Mean share of queries nearer to their key than to any other; ``None`` without (a)."""
+        return float(np.mean(self.matches)) if self.matches else None
+
+    @property
+    def source_loss(self) -> float:
+        """Mean over the steps of (b), without the anchor's penalty."""
+        return float(np.mean(self.source_losses))
+
+    @property
+    def mean_parts(self) -> dict[str, float]:
+        """Means of ``source_parts``."""
+        return {name: float(np.mean(values)) for name, values in self.source_parts.items()}
+
+    @property
+    def relative_distance(self) -> float:
+        """``distance`` / ``anchor_norm``."""
+        return self.distance / self.anchor_norm
+
+
+@dataclass
+class Amt2Log:
+    """What a pretraining leaves besides the weights.
+
+    Attributes:
+        rounds: in their order; while a run goes on, the last is not complete.
+        start_scores: as ``source_scores``, before the first round.
+        kept: steps of both sides after which the encoder was written (:func:`encoder_path`).
+    """
+
+    rounds: list[Amt2Round] = field(default_factory=list)
+    start_scores: dict[str, float] = field(default_factory=dict)
+    kept: list[int] = field(default_factory=list)
+
+
+def pretrain_amt2(
+    training: SourceTraining,
+    cells: Images | None,
+    plan: Amt2Plan,
+    seed: int,
+    folder: Path,
+    *,
+    source_test: Sequence[Annotated] | None = None,
+    on_step: OnStep | None = None,
+    on_round: Callable[[int, Amt2Round], None] | None = None,
+    progress: bool = True,
+) -> Amt2Log:
+    """Pretrain a detector in place; resume, or return at once if it is done.
+
+    The folder gets ``encoder-SSSSSS.pt`` and ``detector-SSSSSS.pt`` (:func:`load_detector`) of the
+    kept rounds, SSSSSS being the steps of both sides done; ``log.json``; and until the end
+    ``checkpoint.pt``, written at every change of side and as often as the two plans say
+    (``checkpoint_every``, 0: at changes alone). On the CPU two runs with equal arguments and an
+    equal number of threads give identical weights, with or without an interruption in between. A
+    second process waits for the first.
+
+    Args:
+        training: side (b), no step done yet, on the detector to be pretrained. That is left on its
+            device and in evaluation mode.
+        cells: images of side (a), see :func:`helpers.pretraining.moco.pretrain_moco`: of several
+            data sets together, as in the paper; ``None`` if the plan has no contrast.
+        seed: of side (a): head, order and views.
+        folder: of this pretraining alone.
+        source_test: images of the source with their objects, on which average precision is
+            measured before the first round and after each.
+        on_step: called with (steps of both sides done, loss of this side) after every step (on a
+            GPU every few). Steps that are done again after an interruption are called again.
+        on_round: called with (rounds done, what the last one did), the detector being in
+            evaluation mode; perhaps again after an interruption.
+        progress: show a bar with round, side, loss and time left.
+
+    Raises:
+        ParameterError: cells, steps, groups or an anchor that do not fit, a training that has
+            begun, or one of the two diverged.
+        DataError: the folder holds another pretraining, or files that are not readable.
+    """
+    _check(training, cells, plan)
+    contrast = _Contrast(training, cells, plan.contrast, seed) if plan.contrast else None
+    identity = _identity(training, contrast, plan, seed, source_test)
+
+    def run() -> Amt2Log:
+        pretraining = _Run(training, contrast, plan, source_test, folder, identity)
+        return pretraining.go(on_step, on_round, progress)
+
+    log = once(folder, identity, _as_log, run)
+    if not training.done:
+        load_detector(detector_path(folder, log.rounds[-1].ends[-1]), training.model)
+    training.model.eval()
+    return log
+
+
+def detector_path(folder: Path, step: int) -> Path:
+    """File of the whole detector after so many steps of both sides."""
+    return folder / f"detector-{step:06d}.pt"
+
+
+def load_detector(path: Path, detector: Detector) -> None:
+    """Fill a detector with the weights in a file of :func:`pretrain_amt2`.
+
+    Args:
+        detector: of the same spec.
+
+    Raises:
+        DataError: the file is missing, not readable, or of a detector with other weights.
+    """
+    if not path.is_file():
+        raise DataError(
+            f"{path}: is missing, though it is kept until the folder is deleted. Delete the "
+            "folder to train anew, or name a round that the plan keeps."
+        )
+    fill_encoder(detector, read_torch(path), path, "detector")
+
+
+class _Contrast:
+    """Side (a) on the backbone of a training's detector."""
+
+    def __init__(self, training: SourceTraining, cells: Images, plan: MocoPlan, seed: int) -> None:
+        detector = training.model
+        self.plan, self.seed, self.device = plan, seed, training.device
+        self.statistics = detector.spec.mean, detector.spec.std
+        ids, self.fingerprint = identify(cells)
+        size = view_size(cells, plan)
+        self.cells = PairSource(cells, size, ids, seed, self.device, plan.smallest_crop)
+        # The key encoder is copied with its modes: frozen layers of the detector are frozen there.
+        detector.train()
+        settings = plan.contrast(queue_length(plan, len(cells)))
+        network = MomentumContrast(detector.backbone.body, settings, seed)
+        self.network = network.to(self.device)
+        # Before any work, and not in the first step.
+        check_groups(self.network, plan.batch_size, plan.groups)
+        self.forget_momentum()
+
+    def forget_momentum(self) -> None:
+        """Go on with a fresh optimiser."""
+        self.optimiser = build_optimiser(self.network, self.plan)
+
+    def run(self, first: int, steps: int, record: Amt2Round, tell: Callable[[float], None]) -> None:
+        """The next ``steps`` steps after ``first`` over all rounds; the record gets the values."""
+        rows = rows_of_steps(len(self.cells.images), self.plan, self.seed, first)
+        # Reading a loss makes the processor wait for the GPU.
+        every = 1 if self.device.type == "cpu" else 10
+        unread: list[Tensor] = []
+        for step, pairs in enumerate(self.cells.pairs(islice(rows, steps), first), first):
+            for group in self.optimiser.param_groups:
+                group["lr"] = learning_rate_at(step, self.plan.steps, self.plan) * group["lr_scale"]
+            unread.append(contrast_step(self.network, self.optimiser, pairs, self._normalised))
+            if len(unread) == every or step + 1 == first + steps:
+                self._read(unread, step + 1, record, tell)
+
+    def state(self) -> dict[str, Any]:
+        return {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.network.load_state_dict(state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])
+
+    def _normalised(self, view: Tensor) -> Tensor:
+        # The detector's weights keep their layout, so that (b) counts as it does without (a).
+        return normalise(view, *self.statistics).contiguous(memory_format=torch.channels_last)
+
+    def _read(
+        self, unread: list[Tensor], done: int, record: Amt2Round, tell: Callable[[float], None]
+    ) -> None:
+        values = torch.stack(unread).tolist()
+        unread.clear()
+        for step, (loss, matches) in enumerate(values, done - len(values) + 1):
+            if not math.isfinite(loss):
+                raise ParameterError(
+                    f"contrast diverged in step {step}: loss is {loss}. Lower its learning_rate "
+                    f"(now {self.plan.learning_rate}) or raise warmup_share."
+                )
+            record.contrast_losses.append(loss)
+            record.matches.append(matches)
+            tell(loss)
+
+
+class _Run:
+    """One call of :func:`pretrain_amt2`.
+
+    Attributes:
+        place: of the present side among the sides of all rounds. What comes before its steps has
+            been done (`_enter`), what comes after them not (`_leave`).
+    """
+
+    def __init__(
+        self,
+        training: SourceTraining,
+        contrast: _Contrast | None,
+        plan: Amt2Plan,
+        source_test: Sequence[Annotated] | None,
+        folder: Path,
+        identity: dict,
+    ) -> None:
+        self.training, self.contrast, self.plan = training, contrast, plan
+        self.source_test, self.folder, self.identity = source_test, folder, identity
+        self.reference = training.anchor or anchor_backbone(training.model, 0.0)
+        self.log = Amt2Log()
+        self.place = 0
+        self.steps = {"source": training.plan.steps}
+        self.every = {"source": training.plan.checkpoint_every}
+        if contrast:
+            self.steps = {"contrast": contrast.plan.steps, **self.steps}
+            self.every["contrast"] = contrast.plan.checkpoint_every
+
+    @property
+    def round(self) -> int:
+        """Rounds done."""
+        return self.place // len(self.steps)
+
+    @property
+    def finished(self) -> bool:
+        return self.round == self.plan.rounds
+
+    @property
+    def side(self) -> Side:
+        return tuple(self.steps)[self.place % len(self.steps)]
+
+    @property
+    def done(self) -> dict[str, int]:
+        """Steps done on each side, over all rounds."""
+        contrast = sum(len(one.contrast_losses) for one in self.log.rounds)
+        return {"contrast": contrast, "source": self.training.done}
+
+    def go(
+        self,
+        on_step: OnStep | None,
+        on_round: Callable[[int, Amt2Round], None] | None,
+        progress: bool,
+    ) -> Amt2Log:
+        """Do all that is still to be done; the log."""
+        from tqdm import tqdm
+
+        if not self._resume():
+            self._begin()
+        with tqdm(
+            total=sum(self.steps.values()),
+            initial=sum(self.done.values()),
+            desc=f"AMT2 {self.training.model.spec.backbone.name}",
+            unit="step",
+            mininterval=2,
+            disable=not progress,
+        ) as bar:
+
+            def tell(loss: float) -> None:
+                done = sum(self.done.values())
+                shown = f"{self.round + 1}/{self.plan.rounds} {self.side}"
+                bar.set_postfix({"round": shown, "loss": f"{loss:.3f}"}, refresh=False)
+                bar.update(done - bar.n)
+                if on_step:
+                    on_step(done, loss)
+
+            while not self.finished:
+                self._work(tell)
+                self._leave(on_round)
+        (self.folder / "checkpoint.pt").unlink(missing_ok=True)
+        return self.log
+
+    def _begin(self) -> None:
+        self.log.start_scores = self._scores()
+        self._keep("start", 0)
+        self._enter()
+        self._save()
+        write_log(self.folder, self.identity, self.log, finished=False)
+
+    def _enter(self) -> None:
+        """What comes before the first step of a side."""
+        # Before (a) to see how far that moves the backbone; after it this is the anchor of (b).
+        self.reference.refresh()
+        again = self.round > 0
+        task = self.training
+        if self.place % len(self.steps) == 0:
+            self.log.rounds.append(Amt2Round())
+        if self.side == "contrast":
+            task = self.contrast
+            if again and self.plan.restart_queue:
+                self.contrast.network.restart()
+        if again and not self.plan.keep_momentum:
+            task.forget_momentum()
+
+    def _work(self, tell: Callable[[float], None]) -> None:
+        """The steps that the present side of this round still has to do."""
+        side, record = self.side, self.log.rounds[-1]
+        end = self.steps[side] // self.plan.rounds * (self.round + 1)
+        while (done := self.done[side]) < end:
+            every = self.every[side]
+            stop = min(end, (done // every + 1) * every) if every else end
+            begin = time.perf_counter()
+            if side == "contrast":
+                # Measuring and the source leave modes of their own.
+                self.training.model.train()
+                self.contrast.run(done, stop - done, record, tell)
+                record.contrast_seconds += time.perf_counter() - begin
+            else:
+                self.training.run(stop - done, lambda _, loss: tell(loss))
+                record.source_seconds += time.perf_counter() - begin
+            if stop < end:
+                self._save()
+
+    @torch.no_grad()
+    def _leave(self, on_round: Callable[[int, Amt2Round], None] | None) -> None:
+        """What comes after the last step of a side, and before the first of the next."""
+        record, number = self.log.rounds[-1], self.round + 1
+        distance = math.sqrt(float(self.reference.squared_distance()))
+        record.ends.append(sum(self.done.values()))
+        self._keep(self.side, number)
+        if self.side == "contrast":
+            record.moved = distance
+        else:
+            record.distance = distance
+            anchors = self.reference.state().values()
+            record.anchor_norm = math.sqrt(sum(float((one**2).sum()) for one in anchors))
+            self._read_source(record)
+            record.source_scores = self._scores()
+            if on_round:
+                on_round(number, record)
+        self.place += 1
+        if not self.finished:
+            self._enter()
+            self._save()
+        write_log(self.folder, self.identity, self.log, self.finished)
+
+    def _read_source(self, record: Amt2Round) -> None:
+        """Put what the training noted in this round into the record."""
+        log, steps = self.training.log, self.steps["source"] // self.plan.rounds
+        mine = slice(self.round * steps, (self.round + 1) * steps)
+        record.source_losses = log.losses[mine]
+        record.source_parts = {name: values[mine] for name, values in log.parts.items()}
+
+    def _scores(self) -> dict[str, float]:
+        """Average precision on the source; the detector is left in evaluation mode."""
+        model = self.training.model.eval()
+        if self.source_test is None:
+            return {}
+        device, precision = self.training.device.type, self.training.plan.precision
+        truth, found = [], []
+        for image, objects in self.source_test:
+            truth.append(objects)
+            found += predict_instances(model, [image], device, precision)
+        scores = average_precision(truth, found, areas=self.plan.areas).as_dict()
+        return {name: value for name, value in scores.items() if math.isfinite(value)}
+
+    def _keep(self, side: str, number: int) -> None:
+        """Write encoder and detector after a side of a round (1 for the first), if asked for."""
+        plan, model, step = self.plan, self.training.model, sum(self.done.values())
+        if number in (0, plan.rounds, *plan.keep_encoders):
+            spec = model.spec
+            extra = {"step": step, "round": number, "side": side}
+            path = encoder_path(self.folder, step)
+            save_encoder(path, model.backbone.body, spec.backbone, (spec.mean, spec.std), extra)
+            self.log.kept.append(step)
+        if side == "source" and number in (plan.rounds, *plan.keep_detectors):
+            weights = {name: value.cpu() for name, value in model.state_dict().items()}
+            write_torch(detector_path(self.folder, step), weights)
+
+    def _save(self) -> None:
+        state = {
+            "identity": self.identity,
+            "place": self.place,
+            "training": self.training.state(),
+            "contrast": self.contrast.state() if self.contrast else None,
+            "reference": self.reference.state(),
+            "log": json.dumps(asdict(self.log)),
+        }
+        write_torch(self.folder / "checkpoint.pt", state)
+
+    def _resume(self) -> bool:
+        """Go on from the checkpoint, if there is one."""
+        path = self.folder / "checkpoint.pt"
+        if not path.is_file():
+            return False
+        state = read_torch(path)
+        try:
+            require_same(path, state["identity"], self.identity)
+            self.training.restore(state["training"], path)
+            if self.contrast:
+                self.contrast.restore(state["contrast"])
+            self.reference.restore(state["reference"])
+            self.place, self.log = state["place"], _as_log(json.loads(state["log"]))
+        except (RuntimeError, TypeError, KeyError, ValueError) as error:
+            raise DataError(
+                f"{path}: not a checkpoint of this pretraining ({error}). Delete it to start "
+                "afresh."
+            ) from error
+        return True
+
+
+def _as_log(values: dict) -> Amt2Log:
+    return Amt2Log(**{**values, "rounds": [Amt2Round(**one) for one in values["rounds"]]})
+
+
+def _identity(
+    training: SourceTraining,
+    contrast: _Contrast | None,
+    plan: Amt2Plan,
+    seed: int,
+    source_test: Sequence[Annotated] | None,
+) -> dict:
+    """What a folder must have in common with the pretraining that is asked for."""
+    known = {
+        "plan": asdict(plan),
+        "seed": seed,
+        "cells": contrast and [len(contrast.cells.images), contrast.fingerprint],
+        "queue": contrast and len(contrast.network.queue),
+        "training": training.identity,
+        "source_test": None if source_test is None else _fingerprint(training, source_test),
+    }
+    # As JSON gives it back: lists for tuples.
+    return json.loads(json.dumps(known))
+
+
+def _fingerprint(training: SourceTraining, data: Sequence[Annotated]) -> str:
+    """Of images and objects; each image is read once, and refused if it does not fit."""
+    if not len(data):
+        raise ParameterError("source_test holds no image; expected at least one, or None")
+    digest = hashlib.sha256()
+    for number, (image, objects) in enumerate(data):
+        if image.dtype != np.uint8 or image.shape != (*objects.size, 3):
+            raise ParameterError(
+                f"source_test[{number}] is {image.dtype} of shape {image.shape}, its objects of an "
+                f"image of {objects.size}; expected uint8 (height, width, 3) of that size"
+            )
+        if len(objects) and objects.labels.max() > training.model.spec.n_classes:
+            raise ParameterError(
+                f"source_test[{number}] has label {objects.labels.max()}; expected 1 to "
+                f"{training.model.spec.n_classes}, the detector's classes"
+            )
+        for array in (image, objects.boxes, objects.labels, objects.crowd, objects.areas):
+            if array is not None:
+                digest.update(np.ascontiguousarray(array))
+        for mask in objects.masks:
+            digest.update(mask["counts"])
+    return digest.hexdigest()
+
+
+def _check(training: SourceTraining, cells: Images | None, plan: Amt2Plan) -> None:
+    if training.done:
+        raise ParameterError(
+            f"training has done {training.done} steps; expected none. Make one of the detector as "
+            "it is now."
+        )
+    _check_steps("training.plan", training.plan.steps, plan.rounds)
+    ours = anchor_backbone(training.model, 0.0).names
+    if training.anchor is not None and training.anchor.names != ours:
+        raise ParameterError(
+            f"training.anchor holds {len(training.anchor.names)} parameters, not the "
+            f"{len(ours)} of the backbone; expected one of "
+            "helpers.models.cascade.anchor_backbone"
+        )
+    if (cells is None) != (plan.contrast is None):
+        raise ParameterError(
+            f"cells are {'not ' if cells is None else ''}given, contrast is "
+            f"{'not ' if plan.contrast is None else ''}planned; expected both or neither"
+        )
+    if cells is not None:
+        check_images(cells)
+
+
+def _check_steps(name: str, steps: int, rounds: int) -> None:
+    if steps % rounds:
+        raise ParameterError(
+            f"{name}.steps={steps}: of all rounds together; expected a multiple of rounds={rounds}"
+        )
