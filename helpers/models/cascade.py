@@ -10,8 +10,9 @@ statistics over several devices; a pyramid without normalisation; heads with gro
 unless asked otherwise; images are not resized.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -34,7 +35,7 @@ from helpers.models.cascade_heads import (
     Weighting,
 )
 from helpers.models.device import resolve_device, resolve_precision
-from helpers.models.encoders import EncoderSpec, SavedEncoder, build_encoder
+from helpers.models.encoders import EncoderSpec, SavedEncoder, build_encoder, fill_encoder
 from helpers.models.l2sp import Anchor
 from helpers.models.pyramid import BatchNorm, Pyramid
 from helpers.randomness import global_seed
@@ -44,6 +45,9 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 NOT_BACKBONE = ("backbone.fpn.", "rpn.", "roi_heads.")
 """What names of parameters begin with that are not the encoder's."""
+
+CLASS_LAYERS = (".box_predictor.cls_score.", ".mask_predictor.mask_fcn_logits.")
+"""What names of parameters contain whose shapes depend on the number of classes."""
 
 # Of detectron2: anchors per image in the loss and their share of objects, IoU above which an anchor
 # is one and below which it is none, IoU above which proposals are duplicates.
@@ -229,6 +233,28 @@ def build_detector(
     encoder = build_encoder(spec.backbone, seed) if backbone is None else backbone
     with global_seed(seed):
         return Detector(spec, encoder)
+
+
+def take_weights(detector: Detector, weights: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Put the weights of a detector of other classes into this one.
+
+    Layers whose outputs are classes (:data:`CLASS_LAYERS`) keep the weights that they have: which
+    of an object's classes is "cell" nobody can say.
+
+    Args:
+        weights: a state dict of a detector that differs in its classes alone.
+        path: of the file they come from, for the message.
+
+    Raises:
+        DataError: naming missing keys, unexpected keys and differing shapes.
+    """
+    own = {
+        name: value
+        for name, value in detector.state_dict().items()
+        if any(layer in name for layer in CLASS_LAYERS)
+    }
+    kept = {name: value for name, value in weights.items() if name not in own}
+    fill_encoder(detector, kept | own, path)
 
 
 def anchor_backbone(detector: Detector, weight: float) -> Anchor:

@@ -192,9 +192,35 @@ def test_a_kind_alone_keeps_the_groups_it_has_among_all(tmp_path):
     assert [(item.id, item.group) for item in items] == [("b", "a"), ("d", "d")]
 
 
+def test_kinds_by_light_share_no_image_and_keep_their_groups(tmp_path):
+    rng = np.random.default_rng(0)
+    field = _texture(rng, (SHAPE[0], 2 * SHAPE[1]))
+    # Darker on its left, so that its two tiles are of different kinds.
+    field += np.linspace(-60, 60, field.shape[1])
+    tiles = {"b": field[:, : SHAPE[1]], "a": field[:, SHAPE[1] :]}
+    for name, grey in tiles.items():
+        image = np.repeat(grey.clip(0, 255)[..., None].astype(np.uint8), 4, axis=2)
+        write(tmp_path, name, [box(0, 0, 5, 5)], image)
+    write(tmp_path, "c", [box(0, 0, 5, 5)], stained((12, 12, 12), (200, 200, 200)))
+    write(tmp_path, "d", [box(0, 0, 5, 5)], stained((230, 230, 230), (90, 90, 90)))
+    write(tmp_path, "e", [box(0, 0, 5, 5)], stained((210, 210, 212), PURPLE))
+    write(tmp_path, "f", [box(0, 0, 5, 5)], stained(LILAC, VIOLET))
+    expected = {"fluorescence": "bc", "brightfield": "ad", "histology": "e"}
+    groups = {item.id: item.group for item in READER.items(tmp_path)}
+    assert groups["b"] == "a"
+    for kind, names in expected.items():
+        items = BBBC038Reader(kind).items(tmp_path)
+        assert [item.id for item in items] == list(names)
+        assert all(item.group == groups[item.id] for item in items)
+        if kind != "histology":
+            assert {READER.load(item).sample.modality for item in items} == {kind}
+
+
 def test_no_image_of_the_kind_and_an_unknown_kind(tmp_path):
     write(tmp_path, "a", [box(0, 0, 5, 5)])
     with pytest.raises(DataError, match=r"holds no images in the layout .*, histology"):
         BBBC038Reader("histology").items(tmp_path)
-    with pytest.raises(ParameterError, match="kind='cells': expected 'histology', or '' for all"):
+    with pytest.raises(
+        ParameterError, match=r"kind='cells': expected 'histology' or .*, or '' for"
+    ):
         BBBC038Reader("cells")

@@ -17,6 +17,7 @@ from scipy.ndimage import binary_dilation, center_of_mass
 from helpers.data.check import check_dataset
 from helpers.data.datasets import open_dataset
 from helpers.data.fields import borders_of, neighbours
+from helpers.data.instances import open_instances
 from helpers.data.readers.bbbc038 import modality_of
 from helpers.data.readers.glas import read_grades
 from helpers.data.readers.images import decode, to_float
@@ -81,6 +82,29 @@ def test_bbbc038_histology_is_the_red_and_purple_part_of_the_coloured_pictures(o
     inside = {item.id for item in dataset.items}
     assert min(medians[name] for name in inside) > 0.92
     assert max(value for name, value in medians.items() if name not in inside) < 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "count"), [("fluorescence", 414), ("brightfield", 12)])
+def test_bbbc038_kinds_by_light_are_the_grey_pictures(opened, kind, count):
+    whole = {item.id: item for item in opened("bbbc038").items}
+    dataset = opened(f"bbbc038:{kind}")
+    assert len(dataset) == count
+    assert all(whole[item.id] == item for item in dataset.items)
+    assert dataset.fingerprint != opened("bbbc038").fingerprint
+    objects = open_instances(f"bbbc038:{kind}", progress=False)
+    assert objects.classes == ("nucleus",)
+    assert objects.items == dataset.items
+    # A grey picture on bright may have hundreds of masks of its own size.
+    few = min(dataset.items, key=lambda item: len(list(item.labels.iterdir())))
+    sample = dataset.read(few)
+    assert sample.modality == kind
+    nuclei = sample.labels > 0
+    bright = sample.image[nuclei].mean() > sample.image[~nuclei].mean()
+    assert bright == (kind == "fluorescence")
+    picture, found = objects.read(few)
+    np.testing.assert_array_equal(picture, sample.image)
+    assert len(found) == sample.n_instances > 0
 
 
 @pytest.mark.slow

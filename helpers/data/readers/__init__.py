@@ -2,7 +2,7 @@
 
 from helpers.data.readers.acdc import AcdcReader
 from helpers.data.readers.base import Item, Reader, Reading
-from helpers.data.readers.bbbc038 import BBBC038Reader
+from helpers.data.readers.bbbc038 import KINDS, BBBC038Reader
 from helpers.data.readers.cellpose import CellposeReader
 from helpers.data.readers.coco import CocoReader
 from helpers.data.readers.covid_qu import CovidQuReader
@@ -21,7 +21,7 @@ from helpers.data.readers.tnbc import TnbcReader
 # only some of the images.
 READERS: dict[str, Reader] = {
     "bbbc038": BBBC038Reader(),
-    "bbbc038:histology": BBBC038Reader("histology"),
+    **{f"bbbc038:{kind}": BBBC038Reader(kind) for kind in KINDS},
     "monuseg": MoNuSegReader(),
     "monuseg:kumar": KumarReader(),
     "cellpose": CellposeReader(),

@@ -22,7 +22,7 @@ from helpers.data.readers.images import decode, to_float
 from helpers.errors import DataError, ParameterError
 
 LAYOUT = "<ImageId>/images/<ImageId>.png with <ImageId>/masks/*.png"
-KINDS = ("histology",)
+KINDS = ("histology", "fluorescence", "brightfield")
 # Half-way between the darkest white and the brightest lilac background, in grey levels of 0..255.
 WHITE = 185
 
@@ -41,8 +41,10 @@ class BBBC038Reader(Reader):
     so groups depend on which images are there.
 
     Attributes:
-        kind: ``"histology"``: only the images that :func:`is_histology` picks, with the groups that
-            they have among all; empty: all.
+        kind: only some of the images, with the groups that they have among all:
+            ``"fluorescence"`` (nuclei bright on dark) and ``"brightfield"`` (grey on bright) as
+            :func:`modality_of` tells them, ``"histology"`` as :func:`is_histology` does, which
+            leaves some coloured pictures to no kind; empty: all.
     """
 
     kind: str = ""
@@ -82,7 +84,9 @@ class BBBC038Reader(Reader):
     def _look_at(self, item: Item) -> tuple[Borders, bool]:
         """Borders of an image, and whether it is of the kind that is asked for."""
         pixels = decode(item.image)
-        return borders_of(pixels), not self.kind or is_histology(pixels)
+        if self.kind == "histology":
+            return borders_of(pixels), is_histology(pixels)
+        return borders_of(pixels), not self.kind or modality_of(pixels) == self.kind
 
     def load(self, item: Item) -> Reading:
         """Read one item; the modality is told from its pixels by :func:`modality_of`.
@@ -114,7 +118,7 @@ def _mask_pixels(path: Path, item: Item, shape: tuple[int, int]) -> np.ndarray:
 
 
 def modality_of(image: np.ndarray) -> str:
-    """Kind of a BBBC038 picture, from its pixels (float32, 0..255, H x W x 1 or 3).
+    """Modality of a BBBC038 picture, from its pixels (any type, 0..255, H x W x 1 or 3).
 
     Grey pictures are stored as RGB with three equal channels. A dark background (median below half
     of the range) is ``"fluorescence"``, a bright one ``"brightfield"``; a picture with colours is
