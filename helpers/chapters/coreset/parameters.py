@@ -25,7 +25,7 @@ class Parameters(SegmentationParameters):
     dataset: str = Field("synthetic-multi", description="name in the manifest, or folder:PATH")
     n_images: int = Field(56, ge=0, description="images generated, or drawn at most (0: all)")
     seeds: list[Seed] = Field([0, 1], description="one draw and one model each")
-    steps: int = Field(40, ge=1, description="optimisation steps of every model")
+    steps: int = Field(36, ge=1, description="optimisation steps of every model")
     features: str = Field(
         "mae",
         pattern=r"^(mae|descriptor|pixels|mae-vit-base|lunit-dino-vits(8|16)|timm:.+)$",

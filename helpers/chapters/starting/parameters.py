@@ -21,7 +21,7 @@ class StartingParameters(ChapterParameters):
         ["synthetic-histo", "synthetic-histo-b"], description="data sets of nuclei"
     )
     n_images: int = Field(16, ge=0, description="of each data set, or drawn at most (0: all)")
-    image_size: int = Field(256, ge=64, description="side of generated images in pixels")
+    image_size: int = Field(192, ge=64, description="side of generated images in pixels")
     gland_scale: float = Field(0.5, gt=0, le=1, description="factor by which glands are shrunk")
     nucleus_scale: float = Field(0.5, gt=0, le=1, description="the same for nuclei")
     test_share: OpenShare = Field(0.25, description="held out, where there is no test part")

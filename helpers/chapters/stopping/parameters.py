@@ -18,7 +18,7 @@ class Parameters(ChapterParameters):
         description="what encoders are pretrained on: generated images, or a folder that holds "
         "train/CLASS and val/CLASS (ImageNet)",
     )
-    n_source: int = Field(800, ge=64, description="generated source images")
+    n_source: int = Field(720, ge=64, description="generated source images")
     n_source_validation: int = Field(256, ge=16, description="generated, to measure accuracy")
     source_size: int = Field(48, ge=32, description="side of the source images in pixels")
     encoder: str = Field("unet-8", description="unet-W, resnet18, resnet50, tu-... (timm)")
@@ -39,7 +39,7 @@ class Parameters(ChapterParameters):
     seed: Seed = Field(0, description="of the tasks: generation, drawing, splits")
     frozen: list[bool] = Field([True, False], description="encoder frozen, or fine-tuned")
     seeds: list[Seed] = Field([0, 1], description="one pretraining and its segmenters each")
-    steps: int = Field(30, ge=1, description="optimisation steps of every segmenter")
+    steps: int = Field(24, ge=1, description="optimisation steps of every segmenter")
     batch_size: int = Field(8, ge=1, description="images per step of a segmenter")
     learning_rate: float = Field(0.05, gt=0, description="of SGD with polynomial decay")
     loss: Literal["dice", "cross_entropy", "sum"] = Field(
