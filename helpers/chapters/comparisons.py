@@ -72,7 +72,7 @@ def with_interval(numbers: Iterable[float], form: str = "{:.3f}") -> str:
 def _shown(number: float, form: str) -> str:
     """A number that rounds to zero has no sign."""
     text = form.format(number)
-    return text.replace("-", "", 1) if set(text) <= set("-0.%") else text
+    return text.lstrip("+-") if set(text) <= set("+-0.%") else text
 
 
 def interval_in_words(numbers: Iterable[float]) -> str:

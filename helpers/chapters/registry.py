@@ -104,6 +104,18 @@ CHAPTERS = {
             "helpers.chapters.representations.parameters",
         ),
         Chapter(
+            "few-shot",
+            "Where to start with five per cent?",
+            "2310.03981",
+            "helpers.chapters.few_shot.parameters",
+        ),
+        Chapter(
+            "few-shot-ablations",
+            "What does the work?",
+            "2310.03981",
+            "helpers.chapters.few_shot_ablations.parameters",
+        ),
+        Chapter(
             "stopping-published",
             "Who can tell when to stop?",
             "2410.18677",

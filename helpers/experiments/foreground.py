@@ -214,14 +214,23 @@ def as_bytes(image: np.ndarray, name: str) -> np.ndarray:
 
 
 def shrink(image: np.ndarray, mask: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
-    """Image (antialiased, bilinear) and mask (nearest) at a smaller scale, sides rounded up."""
+    """Image (:func:`shrink_image`) and mask (nearest) at a smaller scale, sides rounded up."""
     import torch
     import torch.nn.functional as F
 
-    height, width = (int(np.ceil(side * scale)) for side in mask.shape)
+    smaller = shrink_image(image, scale)
+    classes = torch.from_numpy(np.float32(mask))[None, None]
+    nearest = F.interpolate(classes, smaller.shape[:2], mode="nearest-exact")
+    return smaller, nearest[0, 0].byte().numpy()
+
+
+def shrink_image(image: np.ndarray, scale: float) -> np.ndarray:
+    """An image uint8 (h, w, c) at a smaller scale: antialiased, bilinear, sides rounded up."""
+    import torch
+    import torch.nn.functional as F
+
+    height, width = (int(np.ceil(side * scale)) for side in image.shape[:2])
     planes = torch.from_numpy(np.float32(image)).permute(2, 0, 1)[None]
     smaller = F.interpolate(planes, (height, width), mode="bilinear", antialias=True)
-    classes = torch.from_numpy(np.float32(mask))[None, None]
-    nearest = F.interpolate(classes, (height, width), mode="nearest-exact")
     pixels = smaller[0].permute(1, 2, 0).round().clamp(0, BYTE).byte().numpy()
-    return np.ascontiguousarray(pixels), nearest[0, 0].byte().numpy()
+    return np.ascontiguousarray(pixels)

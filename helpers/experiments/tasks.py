@@ -21,13 +21,18 @@ PARTS = ("train", "validation", "test")
 SUMMARY = "task.json"
 
 
-class Splitting(Protocol):
-    """The part of a task's settings that :func:`split_items` needs; see :class:`TaskSettings`."""
+class HoldingOut(Protocol):
+    """The part of a task's settings that :func:`hold_out` needs; see :class:`TaskSettings`."""
 
     n_images: int
     test_share: float
-    validation_share: float
     seed: int
+
+
+class Splitting(HoldingOut, Protocol):
+    """The part of a task's settings that :func:`split_items` needs; see :class:`TaskSettings`."""
+
+    validation_share: float
 
 
 @dataclass(frozen=True)
@@ -168,21 +173,32 @@ def split_items(
         ParameterError: too few groups.
     """
     rng = np.random.default_rng([settings.seed, 0])
-    if 0 < settings.n_images < len(items):
-        items = _some_groups(items, settings.n_images, rng)
-    if _has_sound_split(items):
-        rest = [item for item in items if item.split == "train"]
-        test = [item for item in items if item.split == "test"]
-    else:
-        rest, test = _parted(items, settings.test_share, rng)
+    rest, test = hold_out(items, settings, rng)
     train, validation = _parted(rest, settings.validation_share, rng)
     return train, validation, test
 
 
-def _has_sound_split(items: list[Item]) -> bool:
-    groups = {part: {i.group for i in items if i.split == part} for part in ("train", "test")}
-    known = {item.split for item in items} == {"train", "test"}
-    return known and not groups["train"] & groups["test"]
+def hold_out(
+    items: list[Item], settings: HoldingOut, rng: np.random.Generator
+) -> tuple[list[Item], list[Item]]:
+    """Items to train on and items to test on, as :func:`split_items` holds the latter out.
+
+    Where the official test part is missing, as in COCO, the validation part stands for it; where
+    there are both, the validation part is left out.
+
+    Raises:
+        ParameterError: too few groups.
+    """
+    if 0 < settings.n_images < len(items):
+        items = _some_groups(items, settings.n_images, rng)
+    parts = {
+        name: [item for item in items if item.split == name] for name in ("train", "test", "val")
+    }
+    held = parts["test"] or parts["val"]
+    shared = {item.group for item in parts["train"]} & {item.group for item in held}
+    if parts["train"] and held and all(item.split for item in items) and not shared:
+        return parts["train"], held
+    return _parted(items, settings.test_share, rng)
 
 
 def _some_groups(items: list[Item], wanted: int, rng: np.random.Generator) -> list[Item]:

@@ -1,0 +1,1 @@
+"""What the chapters on few-shot cells share: parameters, data, pretrainings, trainings."""

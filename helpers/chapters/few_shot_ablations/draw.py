@@ -1,0 +1,116 @@
+"""Figures of the chapter ``few-shot-ablations``."""
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from helpers.chapters.cells.draw import STYLES, draws
+from helpers.chapters.draw_common import legend_below
+from helpers.chapters.few_shot_ablations import tables
+from helpers.chapters.few_shot_ablations.run import OWN
+from helpers.chapters.figures import COLOURS
+from helpers.experiments.gap import CELLS, SOURCE
+
+LOOKS = STYLES | {OWN: {"color": COLOURS["green"], "marker": "P"}}
+DOMAINS = {CELLS: COLOURS["orange"], SOURCE: COLOURS["blue"]}
+CHANCE = 0.5
+PROJECTIONS = {"tsne": "t-SNE", "umap": "UMAP", "pca": "principal components"}
+
+
+def studies(table: pd.DataFrame) -> Figure:
+    """Box and mask AP by level of every study, a panel each: draws, mean, the chapter's setting."""
+    names = tables.studies_of(table)
+    figure, axes = plt.subplots(
+        1,
+        len(names),
+        figsize=(3.1 * len(names) + 0.6, 3.1),
+        sharey=True,
+        layout="constrained",
+        squeeze=False,
+    )
+    looks = {
+        "box_ap": ("box AP", COLOURS["orange"], "v"),
+        "mask_ap": ("mask AP", COLOURS["black"], "o"),
+    }
+    for axis, name in zip(axes[0], names, strict=True):
+        for metric, (title, colour, marker) in looks.items():
+            found = 100 * tables.study(table, name, metric)
+            places = np.arange(len(found))
+            axis.plot(places, found.mean(axis=1), color=colour, marker=marker, label=title)
+            axis.plot(places, found, linestyle="none", marker="_", color=colour, alpha=0.6)
+        axis.set_xticks(places, [f"{level:g}" for level in found.index])
+        axis.set_xlabel(name)
+    axes[0, 0].set_ylim(bottom=0)
+    legend_below(figure, axes, 2)
+    return figure
+
+
+def starts(table: pd.DataFrame, part: str) -> Figure:
+    """Box AP of every start by backbone, or by data set: draws and mean."""
+    names, found = tables.names_of(table, part), 100 * tables.by_start(table, part)
+    kinds = tables.kinds_of(table, part)
+    figure, axis = plt.subplots(figsize=(1.8 + 1.7 * len(names), 3.2), layout="constrained")
+    for number, kind in enumerate(kinds):
+        for position, name in enumerate(names):
+            if (name, kind) not in found.index:
+                continue
+            place = position + 0.17 * (number - (len(kinds) - 1) / 2)
+            own, style = found.loc[(name, kind)].dropna(), LOOKS[kind]
+            if len(own):
+                draws(axis, place, own, kind, style)
+    axis.set_xticks(range(len(names)), names)
+    axis.set_ylabel("box AP")
+    axis.set_ylim(bottom=0)
+    legend_below(figure, np.array([axis]), 2)
+    return figure
+
+
+def gaps(table: pd.DataFrame) -> Figure:
+    """Accuracy of a domain classifier, and MMD, by stage of the training."""
+    figure, axes = plt.subplots(1, 2, figsize=(8.2, 3.4), layout="constrained")
+    shown = {
+        "classifier": "accuracy with which a line\ntells cells from the source",
+        "mmd": "MMD² of cells and source",
+    }
+    for axis, (metric, title) in zip(axes, shown.items(), strict=True):
+        found = tables.gap(table, metric)
+        axis.plot(range(len(found)), found, color=COLOURS["black"], marker="o")
+        axis.set_xticks(range(len(found)), found.index, rotation=40, ha="right", fontsize=8)
+        axis.set_ylabel(title)
+    axes[0].axhline(CHANCE, color=COLOURS["grey"], linestyle=":")
+    axes[0].set_ylim(0.45, 1.02)
+    axes[1].set_ylim(bottom=0)
+    return figure
+
+
+def maps(points: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]) -> Figure:
+    """Patches of both domains in the plane: a row per projection, a column per stage."""
+    columns = max(map(len, points.values()))
+    figure, axes = plt.subplots(
+        len(points),
+        columns,
+        figsize=(1.75 * columns, 1.9 * len(points) + 0.5),
+        layout="constrained",
+        squeeze=False,
+    )
+    for row, (kind, by_stage) in zip(axes, points.items(), strict=True):
+        for axis, (stage, by_domain) in zip(row, by_stage.items(), strict=False):
+            _map(axis, by_domain)
+            axis.set_title(stage, fontsize=8)
+        row[0].set_ylabel(PROJECTIONS[kind])
+    legend_below(figure, axes, 2)
+    return figure
+
+
+def _map(axis: Axes, by_domain: Mapping[str, np.ndarray]) -> None:
+    markers = {CELLS: "v", SOURCE: "o"}
+    for domain, placed in by_domain.items():
+        look = {"marker": markers[domain], "color": DOMAINS[domain], "alpha": 0.65}
+        axis.plot(*placed.T, linestyle="none", markersize=2.6, label=domain, **look)
+    axis.set_xticks([])
+    axis.set_yticks([])
+    axis.grid(visible=False)
