@@ -6,9 +6,13 @@ from pathlib import Path
 import pytest
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(autouse=True)
 def _one_thread():
-    """Small tensors: several threads only wait for each other, the more so on a busy machine."""
+    """Small tensors: several threads only wait for each other, the more so on a busy machine.
+
+    Before every test, because what a test runs may set another number, on which the last digits of
+    results depend.
+    """
     import torch
 
     torch.set_num_threads(1)
