@@ -155,7 +155,6 @@ class LightlyMoco:
         self.batches = self._batches()
 
     def _batches(self) -> Iterator[Any]:
-        from lightly.data import LightlyDataset
         from lightly.transforms import MoCoV2Transform
         from PIL import Image
         from torch.utils.data import DataLoader, Dataset
@@ -167,8 +166,8 @@ class LightlyMoco:
             def __len__(self) -> int:
                 return len(images)
 
-            def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-                return Image.fromarray(images[index]), 0
+            def __getitem__(self, index: int) -> list[Any]:
+                return transform(Image.fromarray(images[index]))
 
         transform = MoCoV2Transform(
             input_size=task.size,
@@ -183,7 +182,7 @@ class LightlyMoco:
             sigmas=(0.1, 2),
         )
         loader = DataLoader(
-            LightlyDataset.from_torch_dataset(Pictures(), transform=transform),
+            Pictures(),
             batch_size=task.batch,
             shuffle=True,
             drop_last=True,
@@ -192,8 +191,7 @@ class LightlyMoco:
             pin_memory=task.device == "cuda",
         )
         while True:
-            for views, _, _ in loader:
-                yield views
+            yield from loader
 
     def train(self, steps: int) -> None:
         """Some of the steps."""
