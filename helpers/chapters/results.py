@@ -65,6 +65,22 @@ def recorded(chapter: str) -> pd.DataFrame:
     return table.assign(source="recorded")
 
 
+def recorded_name(profile: str) -> str:
+    """A recorded run as pages call it."""
+    return f"recorded, {profile}"
+
+
+def by_source(chapter: str, this_run: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """All numbers of a chapter: published ones if there are any, every recorded profile, this run.
+
+    A recorded run of each profile stands by itself.
+    """
+    known = published(chapter)
+    profiles = recorded(chapter).groupby("profile", sort=False)
+    found = {"published": known} if len(known) else {}
+    return found | {recorded_name(n): rows for n, rows in profiles} | {"this run": this_run}
+
+
 def recorded_data(chapter: str) -> list[dict]:
     """The data sets behind a chapter's recorded runs, with coverage, from their records."""
     return [data for record in _records(chapter) for data in record["data"]]

@@ -56,7 +56,7 @@ class TrialStore:
 def run_trials(
     trials: Sequence[Any],
     run: Callable[[Any, Path], dict],
-    store: TrialStore,
+    store: TrialStore | Callable[[Any], TrialStore],
     workers: int = 1,
 ) -> list[dict]:
     """Results of all trials, in their order; those already stored are read, the others computed.
@@ -69,19 +69,23 @@ def run_trials(
         trials: frozen dataclasses of plain values.
         run: ``run(trial, folder) -> result``; ``folder`` is the trial's own, for checkpoints and
             further files; the result is plain JSON. Must be picklable if ``workers`` > 1.
+        store: of all trials, or a function that gives that of each, where they run on different
+            data. A trial whose work needs another's files is left to a later call.
         workers: trials at a time.
     """
     from joblib import Parallel, delayed
     from tqdm import tqdm
 
-    store.folder.mkdir(parents=True, exist_ok=True)
-    missing = [trial for trial in trials if store.load(trial) is None]
-    jobs = (delayed(_run_one)(trial, run, store) for trial in missing)
+    places = [(trial, store(trial) if callable(store) else store) for trial in trials]
+    for folder in {own.folder for _, own in places}:
+        folder.mkdir(parents=True, exist_ok=True)
+    missing = [(trial, own) for trial, own in places if own.load(trial) is None]
+    jobs = (delayed(_run_one)(trial, run, own) for trial, own in missing)
     done = Parallel(n_jobs=workers, return_as="generator_unordered")(jobs)
     with tqdm(done, "trials", len(trials), initial=len(trials) - len(missing), unit="trial") as bar:
         for _ in bar:
             pass
-    return [store.load(trial) for trial in trials]
+    return [own.load(trial) for trial, own in places]
 
 
 def _run_one(trial: Any, run: Callable[[Any, Path], dict], store: TrialStore) -> None:

@@ -431,7 +431,11 @@ def build_optimiser(network: MomentumContrast, plan: MocoPlan) -> torch.optim.SG
     """SGD of the query encoder and its head, as published: weight decay on biases too."""
     groups = [{"params": list(network.query.parameters()), "lr_scale": 1.0}]
     return torch.optim.SGD(
-        groups, lr=plan.learning_rate, momentum=MOMENTUM, weight_decay=plan.weight_decay
+        groups,
+        lr=plan.learning_rate,
+        momentum=MOMENTUM,
+        weight_decay=plan.weight_decay,
+        fused=True,
     )
 
 

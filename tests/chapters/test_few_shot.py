@@ -473,7 +473,7 @@ def test_draws_are_compared_with_themselves_where_some_are_missing():
 
 
 def test_published_numbers_settle_the_first_three_claims():
-    found = common.gather("few-shot", table_of(plain))
+    found = results.by_source("few-shot", table_of(plain))
     assert next(iter(found)) == "published"
     assert list(found)[-1] == "this run"
     verdicts = [judge(claim, found["published"]) for claim in CLAIMS]
@@ -492,7 +492,7 @@ def test_recorded_profiles_stand_by_themselves(monkeypatch, tmp_path):
     ):
         table = table_of(plain, profile=profile, seeds=[0]).assign(chapter=chapter)
         results.write_table(table, tmp_path / "recorded" / f"{chapter}-{profile}.csv")
-    found = common.gather("few-shot", table_of(plain))
+    found = results.by_source("few-shot", table_of(plain))
     assert list(found) == ["recorded, gpu", "recorded, real", "this run"]
     assert set(found["recorded, real"]["source"]) == {"recorded"}
 

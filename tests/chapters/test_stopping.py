@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.chapters import runner
+from helpers.chapters import results, runner
 from helpers.chapters.claims import judge
 from helpers.chapters.stopping import run as work
 from helpers.chapters.stopping import tables, words
@@ -138,8 +138,8 @@ def test_ties_are_not_called_better(parameters):
 
 def test_recorded_profiles_stay_apart(table, monkeypatch):
     recorded = pd.concat([table.assign(profile="real"), table.assign(profile="gpu")])
-    monkeypatch.setattr(tables.results, "recorded", lambda name: recorded)
-    found = tables.gather(table)
+    monkeypatch.setattr(results, "recorded", lambda name: recorded)
+    found = results.by_source("stopping", table)
     assert list(found) == ["recorded, real", "recorded, gpu", "this run"]
     assert all(len(one) == len(table) for one in found.values())
 

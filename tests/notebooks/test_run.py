@@ -1,13 +1,17 @@
 """Chapters end to end at the smoke profile, and what makes a run stale."""
 
 import json
+import re
 
 import nbformat
 import pytest
+import yaml
 
 from helpers.chapters import results, runner
+from helpers.chapters.parameters import profile_path
 from helpers.chapters.registry import CHAPTERS, Chapter
 from helpers.chapters.runner import NOTEBOOK, RECORD, RESULTS, run_chapter
+from helpers.data.manifest import load_manifest
 from helpers.errors import UserError
 
 
@@ -80,6 +84,17 @@ def test_each_input_of_a_run_makes_it_stale(monkeypatch, tmp_path):
         monkeypatch.setattr(runner, "_data_fingerprint", lambda values, c=content: c.decode())
         keys.add(key_of(chapter))
     assert len(keys) == 8
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_every_parameter_that_names_real_data_makes_a_run_stale(name):
+    entries = load_manifest().entries.values()
+    real = {one.name for one in entries if one.reader and not one.name.startswith("synthetic-")}
+    for profile in yaml.safe_load(profile_path(name).read_text(encoding="utf-8")):
+        for key, value in CHAPTERS[name].parameters(profile).model_dump().items():
+            given = value if isinstance(value, list) else [value]
+            named = {part for one in given for part in re.split("[:+]", str(one))}
+            assert key in runner.DATA_PARAMETERS or not named & real, (profile, named & real)
 
 
 def test_words_in_outputs_do_not_make_a_run_stale(tmp_path):

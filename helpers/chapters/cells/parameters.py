@@ -25,8 +25,8 @@ class CellParameters(ChapterParameters):
     seed: Seed = Field(0, description="of the data: generation, drawing, split, patches")
     sources: list[str] = Field(["synthetic-objects"], description="labelled everyday pictures")
     n_source: int = Field(60, ge=2, description="pictures of each source: generated, or at most")
-    source_size: int = Field(96, ge=64, description="their side in pixels")
-    source_scale: float = Field(1.0, gt=0, le=1, description="factor by which the source is shrunk")
+    source_size: int = Field(96, ge=64, description="side of generated ones in pixels")
+    source_scale: float = Field(1.0, gt=0, le=1, description="factor by which others are shrunk")
     source_classes: Literal["one", "own"] = Field(
         "one", description="every object of the source just an object, or of its class (published)"
     )

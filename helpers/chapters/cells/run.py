@@ -130,7 +130,8 @@ def open_data(parameters: CellParameters, more: Iterable[str] = ()) -> Data:
                 name,
                 parameters.n_source,
                 parameters.source_size,
-                parameters.source_scale,
+                # Generated pictures have their side already.
+                1.0 if name.startswith("synthetic-") else parameters.source_scale,
                 False,
                 0.2,
                 parameters.max_source_test,
@@ -324,25 +325,16 @@ class Places:
 def pretrain(parameters: CellParameters, data: Data, ways: Iterable[Route]) -> dict[Route, dict]:
     """Pretrainings behind starts; those already there are read. Random weights have none."""
     trials = {way: start(parameters, way) for way in ways if way.kind != SCRATCH}
-    warmings = {t.warming: None for t in trials.values() if isinstance(t, Alternation)}
-    first = list(warmings | {t: None for t in trials.values() if isinstance(t, Warming)})
-    _run_side_by_side(parameters, data, first)
-    others = list(dict.fromkeys(t for t in trials.values() if not isinstance(t, Warming)))
-    _run_side_by_side(parameters, data, others)
-    places = Places(data)
-    return {way: places.of(trial).load(trial) for way, trial in trials.items()}
-
-
-def _run_side_by_side(
-    parameters: CellParameters, data: Data, trials: Sequence[Warming | Contrasting | Alternation]
-) -> None:
-    from joblib import Parallel, delayed
-
-    places = Places(data)
+    warmings = [t.warming for t in trials.values() if isinstance(t, Alternation)]
+    every = list(dict.fromkeys([*warmings, *trials.values()]))
     work = partial(_run_pretraining, data=data)
-    # The data differ, and with them the store: they are run side by side as stores.
-    jobs = (delayed(run_trials)([trial], work, places.of(trial)) for trial in trials)
-    Parallel(n_jobs=worker_count(parameters))(jobs)
+    found: dict[Start, dict] = {}
+    # An alternation starts from what a warming left.
+    for later in (False, True):
+        own = [trial for trial in every if isinstance(trial, Alternation) == later]
+        results = run_trials(own, work, Places(data).of, worker_count(parameters))
+        found |= dict(zip(own, results, strict=True))
+    return {way: found[trial] for way, trial in trials.items()}
 
 
 def _run_pretraining(trial: Start, folder: Path, data: Data) -> dict:
@@ -355,15 +347,12 @@ def _run_pretraining(trial: Start, folder: Path, data: Data) -> dict:
 
 def fine_tune(parameters: CellParameters, data: Data, arms: Sequence[Arm]) -> dict[Arm, dict]:
     """Fine-tune and measure all arms; those already there are read. Needs :func:`pretrain`."""
-    places = Places(data)
     trials = {arm: fine_tuning(parameters, arm) for arm in arms}
-    stores: dict[TrialStore, list[FewShot]] = {}
-    for trial in dict.fromkeys(trials.values()):
-        stores.setdefault(places.of(trial), []).append(trial)
     work = partial(_run_few_shot, data=data)
-    for store, own in stores.items():
-        run_trials(own, work, store, worker_count(parameters))
-    return {arm: places.of(trial).load(trial) for arm, trial in trials.items()}
+    every = list(dict.fromkeys(trials.values()))
+    results = run_trials(every, work, Places(data).of, worker_count(parameters))
+    found = dict(zip(every, results, strict=True))
+    return {arm: found[trial] for arm, trial in trials.items()}
 
 
 def _run_few_shot(trial: FewShot, folder: Path, data: Data) -> dict:

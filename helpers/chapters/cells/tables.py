@@ -8,7 +8,6 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from helpers.chapters import results
 from helpers.chapters.cells.run import Data
 
 SHOWN = {
@@ -67,14 +66,6 @@ def _round(common: dict, number: int, values: Mapping[str, float]) -> list[dict]
         common | {"table": "rounds", "metric": name, "value": value, "note": str(number)}
         for name, value in values.items()
     ]
-
-
-def gather(chapter: str, this_run: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """All numbers by source: published, every recorded profile by itself, this run."""
-    published = results.published(chapter)
-    recorded = results.recorded(chapter).groupby("profile", sort=False)
-    found = {"published": published} if len(published) else {}
-    return found | {f"recorded, {n}": rows for n, rows in recorded} | {"this run": this_run}
 
 
 def rounds_of(table: pd.DataFrame, method: str, metric: str) -> pd.Series:

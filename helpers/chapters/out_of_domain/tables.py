@@ -38,11 +38,6 @@ def results_table(parameters: Parameters, tasks: Tasks, found: Mapping[Arm, dict
     return table
 
 
-def gather(this_run: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """All numbers by source."""
-    return tables.gather(CHAPTER, this_run)
-
-
 def kinds_of(table: pd.DataFrame, among: Sequence[str] = KINDS) -> list[str]:
     """Kinds of which there are several data sets, so that something is out of domain."""
     return [kind for kind in among if len(datasets_of(table, kind)) > 1]

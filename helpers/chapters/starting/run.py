@@ -149,15 +149,11 @@ def _twins(parameters: StartingParameters, source: str) -> SelfSupervision:
 
 def pretrain(parameters: StartingParameters, tasks: Tasks) -> dict[str, dict]:
     """Pretrainings of the starts that are made here, by name; those already there are read."""
-    from joblib import Parallel, delayed
-
     made = {n: s.made_by for n, s in starts(parameters).items() if s.made_by is not None}
     work = partial(_run_pretraining, tasks=own_tasks(parameters, tasks))
     places = Places(parameters, tasks)
-    # Each has a store of its own, so that they are run side by side as stores, not as trials.
-    jobs = (delayed(run_trials)([trial], work, places.of(trial)) for trial in made.values())
-    found = Parallel(n_jobs=worker_count(parameters))(jobs)
-    return {name: results[0] for name, results in zip(made, found, strict=True)}
+    results = run_trials(list(made.values()), work, places.of, worker_count(parameters))
+    return dict(zip(made, results, strict=True))
 
 
 def _run_pretraining(trial: Pretraining | SelfSupervision, folder: Path, tasks: Tasks) -> dict:
@@ -292,14 +288,8 @@ def train(
     places = Places(parameters, tasks)
     trials = {arm: fitting(parameters, tasks, arm, tested) for arm, tested in wanted.items()}
     work = partial(_run_fitting, tasks=tasks, places=places)
-    # Data sets differ, and with them the store of their trials.
-    found: dict[Arm, dict] = {}
-    for dataset in dict.fromkeys(arm.dataset for arm in trials):
-        own = {arm: trial for arm, trial in trials.items() if arm.dataset == dataset}
-        store = places.of(next(iter(own.values())))
-        results = run_trials(list(own.values()), work, store, worker_count(parameters))
-        found |= dict(zip(own, results, strict=True))
-    return found
+    results = run_trials(list(trials.values()), work, places.of, worker_count(parameters))
+    return dict(zip(trials, results, strict=True))
 
 
 def _run_fitting(trial: Fitting, folder: Path, tasks: Tasks, places: Places) -> dict:

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from helpers.chapters import results
 from helpers.chapters.comparisons import with_interval
 from helpers.chapters.results import tidy
 from helpers.chapters.starting.parameters import StartingParameters
@@ -117,15 +116,6 @@ def _curve_rows(common: dict, checks: Iterable[dict], dataset: str) -> list[dict
 
 
 # -------------------------------------------------------------------------------------- the views
-
-
-def gather(chapter: str, this_run: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """All numbers by source, a recorded run of each profile by itself.
-
-    The paper prints no numbers that are comparable, only plots: its claims' directions are tested.
-    """
-    recorded = results.recorded(chapter).groupby("profile", sort=False)
-    return {f"recorded, {name}": rows for name, rows in recorded} | {"this run": this_run}
 
 
 def kind_of(table: pd.DataFrame) -> dict[str, str]:

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from helpers.chapters import results
 from helpers.chapters.comparisons import with_interval
 from helpers.chapters.results import tidy
 from helpers.chapters.stopping.parameters import Parameters
@@ -240,20 +239,6 @@ def _taken(
 
 
 # ------------------------------------------------------------------------------------- the views
-
-
-def gather(this_run: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """All numbers by source, a recorded run of each profile by itself.
-
-    The paper's numbers are those of the chapter on its released tables.
-    """
-    recorded = results.recorded("stopping").groupby("profile", sort=False)
-    return {recorded_name(name): rows for name, rows in recorded} | {"this run": this_run}
-
-
-def recorded_name(profile: str) -> str:
-    """A recorded run as pages call it."""
-    return f"recorded, {profile}"
 
 
 def values(
