@@ -27,7 +27,10 @@ from helpers.paths import PROJECT, runs_dir
 
 LOCK = PROJECT / "requirements.lock"
 # Parameters of chapters that name a data set, or several in a list.
-DATA_PARAMETERS = ("dataset", "contrast", "target", "third", "tasks", "cells", "sources", "unseen")
+DATA_PARAMETERS = (
+    *("dataset", "contrast", "target", "third", "tasks", "glands", "nuclei"),
+    *("within", "cells", "sources", "unseen"),
+)
 NOTEBOOK, RECORD, RESULTS = "executed.ipynb", "record.json", "results.csv"
 
 
