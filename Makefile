@@ -12,8 +12,9 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 
 .PHONY: book test lab lint lock bench picture setup setup-sphinx setup-bench clean
 
+# BOOK names further options, for instance BOOK="--jobs 1".
 book: setup
-	$(BIN)/python -m helpers book
+	$(BIN)/python -m helpers book $(BOOK)
 
 # Two processes with one thread each; PYTEST names further options.
 test: setup setup-sphinx

@@ -173,6 +173,8 @@ def _add_finetune(commands: argparse._SubParsersAction) -> None:
 def _add_book(commands: argparse._SubParsersAction) -> None:
     book = commands.add_parser("book", help="run all chapters as needed and build the book")
     book.add_argument("--profile", default="laptop")
+    book.add_argument("--jobs", type=int, default=0, metavar="N", help="chapters at a time; "
+        "default: 2, or 1 on a GPU, one core or less than 6 GB of memory")  # fmt: skip
     book.set_defaults(command=_book)
 
 
@@ -322,4 +324,4 @@ def _report(comparison: "Comparison") -> None:
 def _book(options: argparse.Namespace) -> int:
     from helpers.chapters.book import make_book
 
-    return make_book(options.profile)
+    return make_book(options.profile, options.jobs)

@@ -2,22 +2,22 @@
 
 import csv
 import io
-import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import nbformat
 
 from helpers.chapters import pages
+from helpers.chapters.records import read_plain
 from helpers.chapters.registry import CHAPTERS, NOTEBOOKS
-from helpers.chapters.runner import NOTEBOOK, RECORD, RESULTS, run_chapter, run_folder
+from helpers.chapters.runner import NOTEBOOK, RECORD, RESULTS
+from helpers.chapters.several import Outcome, job_count, run_all
 from helpers.data.bundle import load_bundle
 from helpers.data.manifest import load_manifest
 from helpers.errors import DataError, ParameterError, UserError
@@ -28,38 +28,24 @@ BOOK = PROJECT / "book"
 LOG_LINES = 25
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What is known of a chapter's run.
-
-    Attributes:
-        folder: of the run, with ``executed.ipynb`` and ``record.json``; ``None`` if never run.
-        error: why the run that was asked for did not succeed; empty if it did.
-    """
-
-    folder: Path | None
-    error: str = ""
-
-    @property
-    def record(self) -> dict[str, Any] | None:
-        """The run's record; ``None`` if there is none."""
-        path = self.folder / RECORD if self.folder else None
-        return _read_json(path) if path and path.is_file() else None
-
-
-def make_book(profile: str) -> int:
+def make_book(profile: str, jobs: int = 0) -> int:
     """Run every chapter as far as needed, publish, build, and say where to open the book.
+
+    Args:
+        jobs: chapters at a time; 0 for what suits the machine (:func:`several.job_count`).
 
     Returns:
         Exit status: 0, or 1 if a chapter failed (the book is built all the same and says so).
 
     Raises:
-        ParameterError: before any run, if a chapter has no such profile.
+        ParameterError: before any run, if a chapter has no such profile, or jobs are negative.
         UserError: the pages do not build without warnings.
     """
+    if jobs < 0:
+        raise ParameterError(f"jobs={jobs}: expected 0 or above")
     for chapter in CHAPTERS.values():
         chapter.parameters(profile)
-    outcomes = {name: _run(name, profile) for name in CHAPTERS}
+    outcomes = run_all(profile, jobs or job_count(profile))
     publish(outcomes)
     index = build()
     print(f"\nThe book is built. Open {index.as_uri()}")
@@ -67,21 +53,6 @@ def make_book(profile: str) -> int:
     if failed:
         print(f"Without results, because their runs failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
-
-
-def _run(name: str, profile: str) -> Outcome:
-    print(f"{name} ({profile}) ...", flush=True)
-    try:
-        run = run_chapter(name, profile)
-    except ParameterError:
-        raise
-    except UserError as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        folder = run_folder(name, profile, {})
-        return Outcome(folder if (folder / RECORD).is_file() else None, str(error))
-    state = "unchanged, reused" if run.reused else f"done in {run.record.duration_s:.0f} s"
-    print(f"{name} ({profile}): {state}", flush=True)
-    return Outcome(run.folder)
 
 
 # -------------------------------------------------------------------------- publishing
@@ -184,7 +155,7 @@ def _title(name: str, record: dict[str, Any] | None) -> str:
 
 def _recorded(book: Path) -> list[dict[str, Any]]:
     folder = book / "results" / "recorded"
-    return [_read_json(path) for path in sorted(folder.glob("*.json"))]
+    return [read_plain(path) for path in sorted(folder.glob("*.json"))]
 
 
 def _performance_files(folder: Path) -> dict[str, bytes]:
@@ -200,18 +171,9 @@ def _performance_files(folder: Path) -> dict[str, bytes]:
                 f"beside it. Record the benchmark again, or delete {path.name}."
             ) from error
         rows = list(csv.DictReader(io.StringIO(content)))
-        benchmarks.append({**_read_json(path), "rows": rows, "download": name})
+        benchmarks.append({**read_plain(path), "rows": rows, "download": name})
         downloads[name] = content.encode()
     return {"performance.md": pages.performance_page(benchmarks).encode(), **downloads}
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{path}: not a run record ({error}). Delete it and run the chapter again."
-        ) from error
 
 
 def _synchronise(folder: Path, wanted: Mapping[str, bytes]) -> list[Path]:

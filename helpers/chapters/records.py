@@ -140,3 +140,17 @@ def read_record(path: Path) -> RunRecord | None:
         return RunRecord(**json.loads(path.read_text(encoding="utf-8")))
     except (json.JSONDecodeError, TypeError) as error:
         raise DataError(f"{path}: not a run record ({error}). Delete it and run again.") from None
+
+
+def read_plain(path: Path) -> dict[str, Any]:
+    """A record of a run or of a benchmark as the JSON that it is.
+
+    Raises:
+        DataError: the file is no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path}: not a run record ({error}). Delete it and run the chapter again."
+        ) from error

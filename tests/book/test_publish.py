@@ -190,31 +190,28 @@ def test_ill_formed_repository_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_make_book_builds_and_reports_a_failed_chapter(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     published = {}
-
-    def fail(name: str, profile: str):
-        raise DataError(f"{name}: no data")
-
-    monkeypatch.setenv("BOOK_RUNS_DIR", str(tmp_path))
+    outcomes = {"redundancy": book.Outcome(None, "no data")}
     monkeypatch.setattr(book, "CHAPTERS", {"redundancy": Mock()})
-    monkeypatch.setattr(book, "run_chapter", fail)
+    monkeypatch.setattr(book, "run_all", lambda profile, jobs: outcomes)
     monkeypatch.setattr(book, "publish", published.update)
     monkeypatch.setattr(book, "build", lambda: Path(os.sep, "somewhere", "index.html"))
-    assert book.make_book("laptop") == 1
-    assert published["redundancy"] == book.Outcome(None, "redundancy: no data")
+    assert book.make_book("laptop", jobs=1) == 1
+    assert published == outcomes
     said = capsys.readouterr()
     assert "file:///somewhere/index.html" in said.out
     assert "redundancy" in said.err
 
 
-def test_make_book_refuses_an_unknown_profile_before_any_run(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(("profile", "jobs"), [("laptopp", 0), ("laptop", -1)])
+def test_make_book_refuses_an_unknown_profile_or_jobs_before_any_run(
+    monkeypatch: pytest.MonkeyPatch, profile: str, jobs: int
 ) -> None:
-    monkeypatch.setattr(book, "run_chapter", lambda *_: pytest.fail("a run was started"))
-    with pytest.raises(ParameterError, match="profile"):
-        book.make_book("laptopp")
+    monkeypatch.setattr(book, "run_all", lambda *_: pytest.fail("a run was started"))
+    with pytest.raises(ParameterError, match=r"profile|jobs=-1"):
+        book.make_book(profile, jobs)
 
 
 def test_origin_of_a_checkout_without_remote(

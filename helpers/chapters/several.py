@@ -1,0 +1,145 @@
+"""Running all chapters, several at a time, each in a process of its own.
+
+A good part of a chapter (imports, data, figures, starting workers) keeps one core busy; with a
+second chapter beside it the others are used too. What two chapters share is computed once
+(:func:`helpers.chapters.trials.run_trials`). A chapter whose process dies takes no other with it.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from helpers.chapters.records import read_plain
+from helpers.chapters.registry import CHAPTERS
+from helpers.chapters.runner import RECORD, run_folder
+from helpers.models.device import resolve_device
+from helpers.paths import PROJECT, runs_dir
+
+# More would not use two cores better, and each needs a notebook and its workers in memory.
+MOST_JOBS = 2
+GIGABYTES_PER_JOB = 3
+LOOK_SECONDS = 2
+LOG_LINES = 15
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is known of a chapter's run.
+
+    Attributes:
+        folder: of the run, with ``executed.ipynb`` and ``record.json``; ``None`` if never run.
+        error: why the run that was asked for did not succeed; empty if it did.
+    """
+
+    folder: Path | None
+    error: str = ""
+
+    @property
+    def record(self) -> dict[str, Any] | None:
+        """The run's record; ``None`` if there is none."""
+        path = self.folder / RECORD if self.folder else None
+        return read_plain(path) if path and path.is_file() else None
+
+
+def job_count(profile: str) -> int:
+    """Chapters at a time on this machine: two, if cores and memory allow; one on a GPU."""
+    import psutil
+
+    settings = [chapter.parameters(profile) for chapter in CHAPTERS.values()]
+    devices = {getattr(one, "device", "cpu") for one in settings}
+    if any(resolve_device(name).type != "cpu" for name in devices):
+        return 1
+    memory = psutil.virtual_memory().total // (GIGABYTES_PER_JOB * 2**30)
+    return max(1, min(MOST_JOBS, os.cpu_count() or 1, memory))
+
+
+def run_all(profile: str, jobs: int) -> dict[str, Outcome]:
+    """Run every chapter as far as needed.
+
+    What a run writes to the standard error (its bars) goes to ``PROFILE.log`` beside its folder. On
+    a terminal one bar counts the chapters and shows the end of each log.
+
+    Args:
+        jobs: chapters at a time.
+
+    Returns:
+        By chapter, in the order of the book.
+    """
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        futures = {name: pool.submit(_run_apart, name, profile) for name in CHAPTERS}
+        _watch(futures, profile)
+    finally:
+        # After an interruption no further chapter is begun.
+        pool.shutdown(cancel_futures=True)
+    return {name: future.result() for name, future in futures.items()}
+
+
+def _watch(futures: dict[str, Future], profile: str) -> None:
+    from tqdm import tqdm
+
+    left = set(futures.values())
+    with tqdm(total=len(left), desc="chapters", unit="chapter", disable=None) as bar:
+        while left:
+            done, left = wait(left, LOOK_SECONDS, FIRST_COMPLETED)
+            running = [name for name, future in futures.items() if future.running()]
+            bar.set_postfix_str("; ".join(_last_words(name, profile) for name in running))
+            bar.update(len(done))
+
+
+def _run_apart(name: str, profile: str) -> Outcome:
+    from tqdm import tqdm
+
+    log = _log(name, profile)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    tqdm.write(f"{name} ({profile}) ...")
+    with log.open("w", encoding="utf-8") as stream:
+        done = subprocess.run(
+            command(name, profile),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stream,
+            text=True,
+            cwd=PROJECT,
+        )
+    folder = run_folder(name, profile, {})
+    if not done.returncode:
+        tqdm.write(done.stdout.splitlines()[0])
+        return Outcome(folder)
+    error = explain(log.read_text(encoding="utf-8"), done.returncode)
+    tqdm.write(f"{name}: {error}\nWhole log: {log}", file=sys.stderr)
+    return Outcome(folder if (folder / RECORD).is_file() else None, error)
+
+
+def command(name: str, profile: str) -> list[str]:
+    """What runs one chapter."""
+    return [sys.executable, "-m", "helpers", "run", name, "--profile", profile]
+
+
+def explain(log: str, status: int) -> str:
+    """Why a run failed: what the command says of it, or else its status and the end of its log."""
+    _, said, message = f"\n{log}".rpartition("\nerror: ")
+    if said:
+        return message.strip()
+    how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+    return "\n".join([f"the run {how}", *_lines(log)[-LOG_LINES:]])
+
+
+def _last_words(name: str, profile: str) -> str:
+    path = _log(name, profile)
+    lines = _lines(path.read_text(encoding="utf-8", errors="replace")) if path.is_file() else []
+    return f"{name}: {lines[-1].strip()[:60]}" if lines else name
+
+
+def _lines(log: str) -> list[str]:
+    """Every state of a bar is a line."""
+    return [line for line in re.split(r"[\r\n]+", log) if line.strip()]
+
+
+def _log(name: str, profile: str) -> Path:
+    return runs_dir() / "chapters" / name / f"{profile}.log"
