@@ -15,7 +15,7 @@ from helpers.chapters.claims import judge
 from helpers.chapters.few_shot_ablations import draw, run, tables, words
 from helpers.chapters.few_shot_ablations.claims import CLAIMS
 from helpers.chapters.few_shot_ablations.parameters import Parameters
-from helpers.chapters.few_shot_ablations.run import OWN, PART, ROUNDS, WEIGHT, Maps
+from helpers.chapters.few_shot_ablations.run import LENGTH, OWN, PART, QUEUE, ROUNDS, WEIGHT, Maps
 from helpers.errors import ParameterError
 from helpers.experiments import gap as experiment
 from helpers.experiments.gap import CELLS, RANDOM, START, TUNED, Gap
@@ -26,6 +26,8 @@ SMALL = {
     "device": "cpu",
     "workers": 1,
     "seeds": [0, 1, 2],
+    "lengths": [],
+    "queues": [],
     "encoders": [VIT, RESNET],
     "unseen": ["other", "third"],
 }
@@ -116,6 +118,10 @@ def more(amount, **where):
         ({"round_counts": [1, 4]}, "round_counts must hold rounds=2"),
         ({"round_counts": [2, 7]}, r"60 steps of both sides cannot be cut into \[7\]"),
         ({"round_counts": [2, 60]}, r"cut into \[60\] equal rounds with a step of either side"),
+        ({"lengths": [0.5, 2.0]}, r"lengths must hold AMT2's own length=1\.0"),
+        ({"lengths": [0.0, 1.0]}, "'lengths'"),
+        ({"queues": [32, 64]}, "queues must hold the queue that is chosen=128"),
+        ({"queues": [16, 128, 512]}, r"queues: \[16, 512\] must be at least contrast_batch=32"),
         ({"contrast_shares": [1.0]}, "'contrast_shares'"),
         ({"contrast_shares": [0.5, 0.5]}, "'contrast_shares'.*none twice"),
         ({"encoders": ["unet-4"]}, "encoders must not hold encoder"),
@@ -133,9 +139,8 @@ def test_nonsense_is_refused_by_name(overrides, message):
 
 
 def test_nothing_need_be_varied():
-    p = parameters_of(
-        anchor_weights=[], round_counts=[], contrast_shares=[], encoders=[], unseen=[]
-    )
+    nothing = ("anchor_weights", "round_counts", "contrast_shares", "lengths", "queues")
+    p = parameters_of(encoders=[], unseen=[], **{name: [] for name in nothing})
     assert run.all_routes(p) == [run.base(p)]
     assert {arm.route for arm in run.arms(p)} == {run.base(p)}
     assert p.total_steps == 60
@@ -149,6 +154,7 @@ STUDIED = [
     {"contrast_steps": 2, "source_steps": 22, "round_counts": [2, 4, 12]},
     {"contrast_shares": [0.0, 0.01, 0.4, 0.99]},
     {"rounds": 1, "round_counts": [1], "contrast_steps": 7, "source_steps": 6},
+    {"lengths": [0.5, 1.0, 2.0], "queues": [32, 128, 256]},
 ]
 
 
@@ -158,7 +164,8 @@ def test_all_levels_have_equal_steps_and_every_round_both_sides(overrides):
     for one in run.settings(p):
         way = one.route
         trial = shared.start(p, way)
-        assert trial.steps == way.contrast_steps + way.source_steps == p.total_steps
+        assert trial.steps == way.contrast_steps + way.source_steps
+        assert trial.steps == p.total_steps or one.study == LENGTH
         assert way.contrast_steps % way.rounds == way.source_steps % way.rounds == 0
         assert way.source_steps >= way.rounds
         control = one.study == PART and one.level == 0
@@ -168,31 +175,48 @@ def test_all_levels_have_equal_steps_and_every_round_both_sides(overrides):
 
 
 def test_levels_are_what_they_are_called():
-    p = parameters_of(contrast_steps=40, source_steps=40, contrast_shares=[0.0, 0.25, 0.75])
+    p = parameters_of(
+        contrast_steps=40,
+        source_steps=40,
+        contrast_shares=[0.0, 0.25, 0.75],
+        lengths=[0.5, 1.0],
+        queues=[32, 128],
+    )
     by_study = {}
     for one in run.settings(p):
         by_study.setdefault(one.study, {})[one.level] = one.route
-    assert list(by_study) == [WEIGHT, ROUNDS, PART]
+    assert list(by_study) == [WEIGHT, ROUNDS, PART, LENGTH, QUEUE]
     assert {lv: way.anchor_weight for lv, way in by_study[WEIGHT].items()} == {0: 0, 0.1: 0.1, 1: 1}
     assert {level: way.rounds for level, way in by_study[ROUNDS].items()} == {1: 1, 2: 2}
     steps = {level: way.contrast_steps for level, way in by_study[PART].items()}
     assert steps == {0: 0, 0.25: 20, 0.75: 60}
+    both = {n: (way.contrast_steps, way.source_steps) for n, way in by_study[LENGTH].items()}
+    assert both == {40: (20, 20), 80: (40, 40)}
+    queues = {keys: shared.start(p, way).contrast.queue for keys, way in by_study[QUEUE].items()}
+    assert queues == {32: 32, 128: 0}
+
+
+def test_every_length_is_cut_into_rounds():
+    p = parameters_of(contrast_steps=4, source_steps=20, lengths=[0.1, 0.5, 1.0, 1.4])
+    ways = [one.route for one in run.settings(p) if one.study == LENGTH]
+    assert [(w.contrast_steps, w.source_steps) for w in ways] == [(2, 2), (2, 10), (4, 20), (6, 28)]
 
 
 def test_the_chapters_own_settings_are_trained_once():
-    p = parameters_of(contrast_steps=30, source_steps=30)
+    p = parameters_of(contrast_steps=30, source_steps=30, lengths=[0.5, 1.0], queues=[32, 128])
     base = run.base(p)
-    own = {(WEIGHT, 0.1), (ROUNDS, 2), (PART, 0.5)}
+    own = {(WEIGHT, 0.1), (ROUNDS, 2), (PART, 0.5), (LENGTH, 60), (QUEUE, 128)}
     assert {(s.study, s.level) for s in run.settings(p) if s.route == base} == own
     assert run.backbones(p)["unet-4"][CUPRE] == run.elsewhere(p)["other"][CUPRE] == base
     arms, ways = run.arms(p), run.all_routes(p)
     assert len(set(arms)) == len(arms)
     assert len(set(ways)) == len(ways)
     assert {arm.route for arm in arms} == set(ways)
-    # Two more weights, one more number of rounds, the control, the source; three starts of two
-    # backbones each. Of other cells: three starts, and one of their own each.
-    assert len(ways) == 1 + 2 + 1 + 1 + 1 + 2 * 3 + 2
-    assert len(arms) == 3 * (1 + 2 + 1 + 1 + 1 + 2 * 3 + 2 * 4)
+    # Two more weights, one more number of rounds, one more length, one more queue, the control, the
+    # source; three starts of two backbones each. Of other cells: three starts, and one of their own
+    # each.
+    assert len(ways) == 1 + 2 + 1 + 1 + 1 + 1 + 1 + 2 * 3 + 2
+    assert len(arms) == 3 * (1 + 2 + 1 + 1 + 1 + 1 + 1 + 2 * 3 + 2 * 4)
     trials = [shared.fine_tuning(p, arm) for arm in arms]
     assert len(set(trials)) == len(trials)
 
@@ -315,6 +339,7 @@ NAMES = (
     "weight",
     "source's cost",
     "rounds",
+    "length",
     "range",
     "convolutional",
     "transformer",
@@ -328,6 +353,7 @@ def by_weight(unanchored, anchored):
     return lambda way: unanchored if way.anchor_weight == 0 else anchored
 
 
+LENGTHS = {"lengths": [0.5, 1.0]}
 WIDER = (0.95, 0.7, 0.9, 0.9, 0.9, 0.6)
 CASES = [
     ("parts", {"boxes": more(-0.05, kind=LONGER)}, 0.05, "holds"),
@@ -344,7 +370,10 @@ CASES = [
     ("source's cost", {"source": by_weight(0.5, 0.45)}, -0.05, "does not hold"),
     ("rounds", {"boxes": more(-0.02, rounds=1)}, 0.02, "holds"),
     ("rounds", {"boxes": more(0.02, rounds=1)}, -0.02, "does not hold"),
+    ("length", {"boxes": more(-0.02, source_steps=20), **LENGTHS}, 0.02, "holds"),
+    ("length", {"boxes": more(0.02, contrast_steps=10), **LENGTHS}, -0.02, "does not hold"),
     ("range", {"boxes": more(0.004, rounds=1)}, 0.001, "holds"),
+    ("range", {"boxes": more(0.02, queue=32), "queues": [32, 128]}, -0.015, "does not hold"),
     ("range", {"boxes": more(0.02, anchor_weight=1.0)}, -0.015, "does not hold"),
     ("convolutional", {"boxes": more(0.03, kind=CUPRE)}, 0.03, "holds"),
     ("convolutional", {"boxes": more(0.03, kind=CUPRE, encoder=RESNET)}, 0.0, "does not hold"),
@@ -380,6 +409,7 @@ def test_rules_settle_results_made_by_hand(name, made, value, outcome):
             {"held", "weight", "source's cost", "rounds", "range"},
         ),
         ({"round_counts": []}, {"rounds"}),
+        ({"lengths": [1.0]}, {"length"}),
         ({"contrast_shares": [0.25, 0.5]}, {"parts"}),
         ({"contrast_shares": [0.0]}, {"parts"}),
         ({"encoders": []}, {"convolutional", "transformer"}),
@@ -389,7 +419,7 @@ def test_rules_settle_results_made_by_hand(name, made, value, outcome):
     ],
 )
 def test_what_a_run_lacks_is_not_tested(overrides, lost):
-    table = table_of(**overrides)
+    table = table_of(**LENGTHS | overrides)
     outcomes = {name: judge(claim, table).outcome for name, claim in RULES.items()}
     assert {name for name, outcome in outcomes.items() if outcome == "not tested here"} == lost
 
@@ -398,7 +428,7 @@ def test_what_a_run_lacks_is_not_tested(overrides, lost):
     ("missing", "lost"), [("gap", {"gap"}), ("rounds", {"held", "source's cost"})]
 )
 def test_rules_without_their_table_are_not_tested(missing, lost):
-    table = table_of()
+    table = table_of(**LENGTHS)
     table = table[table["table"] != missing]
     outcomes = {name: judge(claim, table).outcome for name, claim in RULES.items()}
     assert {name for name, outcome in outcomes.items() if outcome == "not tested here"} == lost
@@ -418,7 +448,15 @@ def labels_of(figure):
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("overrides", [{}, {"seeds": [0]}, {"round_counts": [], "unseen": ["x"]}])
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {},
+        {"seeds": [0]},
+        {"round_counts": [], "unseen": ["x"]},
+        {"lengths": [0.5, 1.0], "queues": [32, 128]},
+    ],
+)
 def test_studies_and_starts_are_drawn(overrides):
     table = table_of(level_of, **overrides)
     studies = drawn_without_warning(draw.studies(table))

@@ -66,6 +66,7 @@ class Route:
         rounds, anchor_weight, contrast_steps, source_steps: of AMT2; see
             :class:`helpers.chapters.cells.parameters.CellParameters`.
         cells: data sets whose unlabelled patches are seen.
+        queue: MoCo's keys; 0 for :func:`helpers.pretraining.moco.queue_length`'s choice.
 
     The control, ``"source, longer"``, is AMT2 without steps of contrast, and so without cells.
     """
@@ -77,6 +78,7 @@ class Route:
     contrast_steps: int
     source_steps: int
     cells: tuple[str, ...]
+    queue: int = 0
 
 
 def route(parameters: CellParameters, kind: str, **changes: object) -> Route:
@@ -175,7 +177,7 @@ def start(parameters: CellParameters, way: Route) -> Start:
         return Contrasting(
             architecture(parameters, way.encoder),
             _cells(parameters, way),
-            _contrast(parameters, way.contrast_steps),
+            _contrast(parameters, way.contrast_steps, way.queue),
             _MOCO_SEED,
             _machine(parameters),
         )
@@ -188,7 +190,7 @@ def start(parameters: CellParameters, way: Route) -> Start:
         _source_plan(parameters, way.source_steps),
         way.rounds,
         _cells(parameters, way) if contrasted else None,
-        _contrast(parameters, way.contrast_steps) if contrasted else None,
+        _contrast(parameters, way.contrast_steps, way.queue) if contrasted else None,
         way.anchor_weight,
         _ROUND_SEED,
         machine=_machine(parameters),
@@ -241,12 +243,13 @@ def _plan(
     )
 
 
-def _contrast(parameters: CellParameters, steps: int) -> MocoPlan:
+def _contrast(parameters: CellParameters, steps: int, queue: int = 0) -> MocoPlan:
     return MocoPlan(
         steps,
         parameters.contrast_batch,
         parameters.contrast_rate,
         warmup_share=0.1,
+        queue=queue,
         key_momentum=parameters.key_momentum,
         groups=GROUPS,
         precision=precision_name(parameters),

@@ -18,35 +18,44 @@ from helpers.experiments.gap import CELLS, SOURCE
 LOOKS = STYLES | {OWN: {"color": COLOURS["green"], "marker": "P"}}
 DOMAINS = {CELLS: COLOURS["orange"], SOURCE: COLOURS["blue"]}
 CHANCE = 0.5
+COLUMNS = 3
 PROJECTIONS = {"tsne": "t-SNE", "umap": "UMAP", "pca": "principal components"}
 
 
 def studies(table: pd.DataFrame) -> Figure:
-    """Box and mask AP by level of every study, a panel each: draws, mean, the chapter's setting."""
+    """Box and mask AP by level of every study, a panel each: draws and mean."""
     names = tables.studies_of(table)
+    columns = min(len(names), COLUMNS)
+    rows = -(-len(names) // columns)
     figure, axes = plt.subplots(
-        1,
-        len(names),
-        figsize=(3.1 * len(names) + 0.6, 3.1),
+        rows,
+        columns,
+        figsize=(3.1 * columns + 0.6, 2.7 * rows + 0.5),
         sharey=True,
         layout="constrained",
         squeeze=False,
     )
+    for axis, name in zip(axes.flat, names, strict=False):
+        _study(axis, table, name)
+    for axis in axes.flat[len(names) :]:
+        axis.remove()
+    axes[0, 0].set_ylim(bottom=0)
+    legend_below(figure, axes[:1], 2)
+    return figure
+
+
+def _study(axis: Axes, table: pd.DataFrame, name: str) -> None:
     looks = {
         "box_ap": ("box AP", COLOURS["orange"], "v"),
         "mask_ap": ("mask AP", COLOURS["black"], "o"),
     }
-    for axis, name in zip(axes[0], names, strict=True):
-        for metric, (title, colour, marker) in looks.items():
-            found = 100 * tables.study(table, name, metric)
-            places = np.arange(len(found))
-            axis.plot(places, found.mean(axis=1), color=colour, marker=marker, label=title)
-            axis.plot(places, found, linestyle="none", marker="_", color=colour, alpha=0.6)
-        axis.set_xticks(places, [f"{level:g}" for level in found.index])
-        axis.set_xlabel(name)
-    axes[0, 0].set_ylim(bottom=0)
-    legend_below(figure, axes, 2)
-    return figure
+    for metric, (title, colour, marker) in looks.items():
+        found = 100 * tables.study(table, name, metric)
+        places = np.arange(len(found))
+        axis.plot(places, found.mean(axis=1), color=colour, marker=marker, label=title)
+        axis.plot(places, found, linestyle="none", marker="_", color=colour, alpha=0.6)
+    axis.set_xticks(places, [f"{level:g}" for level in found.index])
+    axis.set_xlabel(name)
 
 
 def starts(table: pd.DataFrame, part: str) -> Figure:

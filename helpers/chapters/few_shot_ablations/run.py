@@ -26,6 +26,7 @@ from helpers.features.projection import project, trustworthiness
 from helpers.models.device import resolve_device
 
 WEIGHT, ROUNDS, PART = "weight of L2-SP", "rounds", "share of steps on cells"
+LENGTH, QUEUE = "steps of AMT2", "keys of MoCo's queue"
 OWN = "CUPre, on its cells"
 
 
@@ -46,7 +47,10 @@ def settings(parameters: Parameters) -> list[Setting]:
         for weight in p.anchor_weights
     ]
     found += [Setting(ROUNDS, n, _with_rounds(p, n)) for n in p.round_counts]
-    return found + [Setting(PART, part, _with_part(p, part)) for part in p.contrast_shares]
+    found += [Setting(PART, part, _with_part(p, part)) for part in p.contrast_shares]
+    longer_ways = [_with_length(p, factor) for factor in p.lengths]
+    found += [Setting(LENGTH, one.contrast_steps + one.source_steps, one) for one in longer_ways]
+    return found + [Setting(QUEUE, keys, _with_queue(p, keys)) for keys in p.queues]
 
 
 def _with_rounds(parameters: Parameters, rounds: int) -> Route:
@@ -58,6 +62,21 @@ def _with_part(parameters: Parameters, part: float) -> Route:
     if part == 0:
         return longer(parameters)
     return _divided(parameters, part * parameters.total_steps, parameters.rounds)
+
+
+def _with_length(parameters: Parameters, factor: float) -> Route:
+    """As many times the steps of either side, whole ones in every round."""
+    rounds = parameters.rounds
+    steps = {
+        name: max(1, round(factor * getattr(parameters, name) / rounds)) * rounds
+        for name in ("contrast_steps", "source_steps")
+    }
+    return route(parameters, CUPRE, **steps)
+
+
+def _with_queue(parameters: Parameters, keys: int) -> Route:
+    """The choice by itself and the same number asked for are one pretraining."""
+    return route(parameters, CUPRE, queue=0 if keys == parameters.own_queue else keys)
 
 
 def _divided(parameters: Parameters, contrast: float, rounds: int) -> Route:
