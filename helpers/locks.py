@@ -1,6 +1,6 @@
-"""One process at a time in a folder of results."""
+"""One process at a time: in a folder of results, and at what several need."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,3 +32,21 @@ def sole_user(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def once(marker: Path, build: Callable[[], object]) -> None:
+    """Build what a file says is complete, unless the file is there.
+
+    A second process that needs the same waits for the first.
+
+    Args:
+        marker: written last by ``build``. The lock is a file beside it.
+    """
+    from filelock import FileLock
+
+    if marker.is_file():
+        return
+    marker.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(marker.with_name(f"{marker.name}.lock")):
+        if not marker.is_file():
+            build()

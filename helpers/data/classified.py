@@ -13,6 +13,7 @@ from helpers.data.readers.images import decode
 from helpers.errors import DataError, ParameterError
 from helpers.files import replacing, write_json
 from helpers.fingerprints import of_json
+from helpers.locks import once
 
 SUFFIXES = frozenset({".jpeg", ".jpg", ".png"})
 _BLOCK = 256
@@ -136,8 +137,8 @@ def open_image_folder(
     key = of_json({"squares": 1, "size": size, "files": _listing(files, root)})
     stem = cache / f"classified-{key[:20]}"
     pixels, meta = (stem.with_suffix(suffix) for suffix in (".npy", ".json"))
-    if not meta.is_file():
-        _build(pixels, meta, _Source(files, labels, names, size), workers, progress)
+    source = _Source(files, labels, names, size)
+    once(meta, lambda: _build(pixels, meta, source, workers, progress))
     images = np.load(pixels, mmap_mode="r")
     fingerprint = json.loads(meta.read_text(encoding="utf-8"))["fingerprint"]
     return ClassifiedImages(images, labels, names, fingerprint)
@@ -203,19 +204,13 @@ def _listing(files: list[Path], root: Path) -> str:
 
 def _build(pixels: Path, meta: Path, source: _Source, workers: int, progress: bool) -> None:
     """Fill the cache; the second file is written last and tells that the first is whole."""
-    from filelock import FileLock
-
-    pixels.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(pixels.with_suffix(".lock")):
-        if meta.is_file():
-            return
-        shape = (len(source.files), source.size, source.size, 3)
-        with replacing(pixels) as temporary:
-            images = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
-            _decode_all(images, source, workers, progress)
-            images.flush()
-            fingerprint = classified(images, source.labels, source.names).fingerprint
-        write_json(meta, {"fingerprint": fingerprint, "classes": source.names})
+    shape = (len(source.files), source.size, source.size, 3)
+    with replacing(pixels) as temporary:
+        images = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
+        _decode_all(images, source, workers, progress)
+        images.flush()
+        fingerprint = classified(images, source.labels, source.names).fingerprint
+    write_json(meta, {"fingerprint": fingerprint, "classes": source.names})
 
 
 def _decode_all(images: np.ndarray, source: _Source, workers: int, progress: bool) -> None:

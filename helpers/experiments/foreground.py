@@ -18,6 +18,7 @@ from helpers.errors import DataError, ParameterError
 from helpers.experiments.tasks import PARTS, split_items
 from helpers.files import replacing, write_json
 from helpers.leftovers import remove_leftovers
+from helpers.locks import once
 
 SUMMARY = "foreground.json"
 BYTE = 255
@@ -120,8 +121,7 @@ def prepare_foreground(settings: ForegroundSettings, cache: Path) -> ForegroundT
     }
     name = settings.dataset.replace(":", "-")
     folder = cache / f"foreground-{name}-{fingerprints.of_json(identity)[:16]}"
-    if not (folder / SUMMARY).is_file():
-        _build(dataset, settings, folder)
+    once(folder / SUMMARY, lambda: _build(dataset, settings, folder))
     kept = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
     return ForegroundTask(folder, settings.dataset, **kept)
 

@@ -19,6 +19,7 @@ from helpers.experiments.foreground import BYTE, share_of, shrink_image
 from helpers.experiments.tasks import hold_out
 from helpers.files import replacing, write_json
 from helpers.leftovers import remove_leftovers
+from helpers.locks import once
 from helpers.metrics.detection import Instances, decode_masks, encode_masks, mask_boxes
 
 PARTS = ("train", "test")
@@ -148,8 +149,7 @@ def prepare_objects(settings: ObjectSettings, cache: Path) -> ObjectTask:
     }
     name = settings.dataset.replace(":", "-").replace("/", "-")
     folder = cache / f"objects-{name}-{fingerprints.of_json(identity)[:16]}"
-    if not (folder / SUMMARY).is_file():
-        _build(data, settings, folder)
+    once(folder / SUMMARY, lambda: _build(data, settings, folder))
     kept = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
     return ObjectTask(folder, settings.dataset, tuple(kept.pop("classes")), **kept)
 

@@ -18,11 +18,11 @@ from helpers.experiments.prepared import (
     SUMMARY,
     TEST,
     Prepared,
-    is_prepared,
     open_prepared,
 )
 from helpers.files import replacing, write_json
 from helpers.leftovers import remove_leftovers
+from helpers.locks import once
 from helpers.training.targets import build_store
 
 
@@ -74,8 +74,7 @@ def prepare_data(settings: DataSettings, cache: Path, workers: int = 1) -> Prepa
         "code": fingerprints.of_code([__name__]),
     }
     name = f"{settings.dataset.split(':')[0]}-{fingerprints.of_json(identity)[:16]}"
-    if not is_prepared(cache / name):
-        _build(dataset, settings, cache / name, workers)
+    once(cache / name / SUMMARY, lambda: _build(dataset, settings, cache / name, workers))
     return open_prepared(cache / name)
 
 

@@ -54,11 +54,6 @@ class Prepared:
             ]
 
 
-def is_prepared(folder: Path) -> bool:
-    """Whether the folder holds complete prepared data."""
-    return (folder / SUMMARY).is_file()
-
-
 def open_prepared(folder: Path) -> Prepared:
     """Prepared data as left by :func:`helpers.experiments.preparation.prepare_data`."""
     summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))

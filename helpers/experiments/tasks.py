@@ -16,6 +16,7 @@ from helpers.data.splits import split_by_group
 from helpers.errors import DataError
 from helpers.files import replacing, write_json
 from helpers.leftovers import remove_leftovers
+from helpers.locks import once
 
 PARTS = ("train", "validation", "test")
 SUMMARY = "task.json"
@@ -127,8 +128,7 @@ def prepare_task(settings: TaskSettings, cache: Path) -> Task:
     }
     name = settings.dataset.replace(":", "-")
     folder = cache / f"{name}-{fingerprints.of_json(identity)[:16]}"
-    if not (folder / SUMMARY).is_file():
-        _build(dataset, settings, folder)
+    once(folder / SUMMARY, lambda: _build(dataset, settings, folder))
     kept = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
     return Task(folder, settings.dataset, tuple(kept.pop("classes")), **kept)
 

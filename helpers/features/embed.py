@@ -23,6 +23,7 @@ from helpers.data.preprocess import scale_percentiles
 from helpers.errors import DataError, ParameterError
 from helpers.features.encoders import Encoder, Pooling
 from helpers.files import write_json
+from helpers.locks import once
 
 Masking = Literal["none", "released"]
 RELEASED_MASK_RATIO = 0.75
@@ -120,14 +121,8 @@ def _stored(
     settings: EmbedSettings,
     device: torch.device,
 ) -> np.ndarray:
-    from filelock import FileLock
-
     final = stem.with_name(f"{stem.name}.npy")
-    if not final.is_file():
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(stem.with_name(f"{stem.name}.lock")):
-            if not final.is_file():
-                _fill(stem, final, images, encoder, settings, device)
+    once(final, lambda: _fill(stem, final, images, encoder, settings, device))
     return np.load(final, mmap_mode="r")
 
 
