@@ -532,12 +532,13 @@ def test_the_gap_is_described_by_its_stages():
 
 def test_the_sentence_for_a_lab_follows_the_numbers():
     text = words.for_a_lab({"this run": table_of(more(-0.05, kind=LONGER))})
-    assert "Best was 50% of the steps on cells, +5.0 points over none." in text
+    best = "The best share of steps on cells, 50%, is"
+    assert f"{best} +5.0 points over as many steps on the source alone." in text
     assert "0.0 points over the source; these cells' own patches add" in text
     assert "On other, CUPre" in text
     assert "On third" in text
     worse = words.for_a_lab({"this run": table_of(more(0.05, kind=LONGER))})
-    assert "alternating with cells was not worth its steps" in worse
+    assert f"{best} -5.0 points over as many steps" in worse
     partly = words.for_a_lab({"x": table_of(contrast_shares=[0.25, 0.5], unseen=[], seeds=[0])})
     assert "of the steps on cells." in partly
     nothing = words.for_a_lab({"x": table_of(contrast_shares=[], unseen=[])})

@@ -57,16 +57,19 @@ def for_a_lab(found: dict[str, pd.DataFrame]) -> str:
 
 
 def _of_parts(table: pd.DataFrame) -> str:
-    means = study(table, PART).mean(axis=1).dropna()
+    found = study(table, PART)
+    means = found.mean(axis=1).dropna()
     if len(means) < 2:
         return ""
-    best = means.idxmax()
-    if best == 0:
-        return "All steps on the source were best: alternating with cells was not worth its steps."
-    gained = ""
-    if 0 in means.index:
-        gained = f", {100 * (means[best] - means[0]):+.1f} points over none"
-    return f"Best was {best:.0%} of the steps on cells{gained}."
+    above = means[means.index > 0]
+    if above.empty or 0 not in means.index:
+        return f"Best was {means.idxmax():.0%} of the steps on cells."
+    best = above.idxmax()
+    gained = 100 * (found.loc[best] - found.loc[0]).dropna()
+    return (
+        f"The best share of steps on cells, {best:.0%}, is {with_interval(gained, '{:+.1f}')} "
+        "points over as many steps on the source alone."
+    )
 
 
 def _of_cells(table: pd.DataFrame, name: str) -> str:
