@@ -18,7 +18,9 @@ from helpers.experiments.gap import CELLS, SOURCE
 LOOKS = STYLES | {OWN: {"color": COLOURS["green"], "marker": "P"}}
 DOMAINS = {CELLS: COLOURS["orange"], SOURCE: COLOURS["blue"]}
 CHANCE = 0.5
-COLUMNS = 3
+# Panels beside each other: studies, and stages of a map.
+COLUMNS, STAGES = 3, 4
+NARROWEST = 6.5
 PROJECTIONS = {"tsne": "t-SNE", "umap": "UMAP", "pca": "principal components"}
 
 
@@ -40,6 +42,8 @@ def studies(table: pd.DataFrame) -> Figure:
     for axis in axes.flat[len(names) :]:
         axis.remove()
     axes[0, 0].set_ylim(bottom=0)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("AP (x 100)")
     legend_below(figure, axes[:1], 2)
     return figure
 
@@ -62,7 +66,8 @@ def starts(table: pd.DataFrame, part: str) -> Figure:
     """Box AP of every start by backbone, or by data set: draws and mean."""
     names, found = tables.names_of(table, part), 100 * tables.by_start(table, part)
     kinds = tables.kinds_of(table, part)
-    figure, axis = plt.subplots(figsize=(1.8 + 1.7 * len(names), 3.2), layout="constrained")
+    width = max(NARROWEST, 1.8 + 1.7 * len(names))
+    figure, axis = plt.subplots(figsize=(width, 3.2), layout="constrained")
     for number, kind in enumerate(kinds):
         for position, name in enumerate(names):
             if (name, kind) not in found.index:
@@ -97,21 +102,28 @@ def gaps(table: pd.DataFrame) -> Figure:
 
 
 def maps(points: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]) -> Figure:
-    """Patches of both domains in the plane: a row per projection, a column per stage."""
-    columns = max(map(len, points.values()))
+    """Patches of both domains in the plane: some rows per projection, a panel per stage."""
+    columns = min(max(map(len, points.values())), STAGES)
+    # Every projection begins a row.
+    rows = {kind: -(-len(by_stage) // columns) for kind, by_stage in points.items()}
     figure, axes = plt.subplots(
-        len(points),
+        sum(rows.values()),
         columns,
-        figsize=(1.75 * columns, 1.9 * len(points) + 0.5),
+        figsize=(1.75 * columns, 1.9 * sum(rows.values()) + 0.5),
         layout="constrained",
         squeeze=False,
     )
-    for row, (kind, by_stage) in zip(axes, points.items(), strict=True):
-        for axis, (stage, by_domain) in zip(row, by_stage.items(), strict=False):
+    first = 0
+    for kind, by_stage in points.items():
+        own = axes[first : first + rows[kind]]
+        for axis, (stage, by_domain) in zip(own.flat, by_stage.items(), strict=False):
             _map(axis, by_domain)
             axis.set_title(stage, fontsize=8)
-        row[0].set_ylabel(PROJECTIONS[kind])
-    legend_below(figure, axes, 2)
+        for axis in own.flat[len(by_stage) :]:
+            axis.remove()
+        own[0, 0].set_ylabel(PROJECTIONS[kind])
+        first += rows[kind]
+    legend_below(figure, axes[:1], 2)
     return figure
 
 
