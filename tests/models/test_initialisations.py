@@ -10,6 +10,7 @@ import yaml
 from helpers.data import fetch
 from helpers.data.manifest import load_manifest
 from helpers.errors import DataError, ParameterError
+from helpers.features.encoders import PUBLISHED_VITS
 from helpers.models import initialisations
 from helpers.models.encoders import EncoderSpec, build_encoder, forward_levels, save_encoder
 from helpers.models.initialisations import (
@@ -288,6 +289,15 @@ def test_table_and_manifest_agree(name):
     assert len(entry.files) == 1
     assert "2307.03275" in {role.paper for role in entry.role}
     assert ("without fc" in entry.layout) == (not PUBLISHED[name].left_out)
+
+
+def test_all_weights_of_the_manifest_are_loaded_or_it_says_that_they_are_not():
+    entries = [one for one in load_manifest().entries.values() if one.kind == "weights"]
+    loaded = {published.entry for published in PUBLISHED.values()} | set(PUBLISHED_VITS)
+    assert loaded <= {entry.name for entry in entries}
+    for entry in entries:
+        said = any("not loaded by this project" in quirk for quirk in entry.quirks)
+        assert said == (entry.name not in loaded), entry.name
 
 
 def test_the_statistics_of_the_pathology_weights_are_those_of_the_manifest():
