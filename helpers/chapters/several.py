@@ -123,9 +123,10 @@ def command(name: str, profile: str) -> list[str]:
 
 def explain(log: str, status: int) -> str:
     """Why a run failed: what the command says of it, or else its status and the end of its log."""
-    _, said, message = f"\n{log}".rpartition("\nerror: ")
+    # At the beginning of a line, or behind a bar that was left open.
+    _, *said = re.split(r"(?:\A|[\r\n\]])error: ", log)
     if said:
-        return message.strip()
+        return said[-1].strip()
     how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
     return "\n".join([f"the run {how}", *_lines(log)[-LOG_LINES:]])
 

@@ -91,6 +91,16 @@ def test_a_failed_run_with_a_record_keeps_its_folder(runs, tmp_path):
     assert found["second"].record is None
 
 
+def test_the_message_is_found_behind_an_open_bar():
+    bar = "\rtrials:  33%|###   | 1/3 [00:01<00:02,  1.0trial/s]"
+    assert several.explain(f"RuntimeError: x\n{bar}error: no such file\nSee.", 2) == (
+        "no such file\nSee."
+    )
+    assert several.explain(f"error: a\n{bar}\nerror: chapter failed: an error: b", 2) == (
+        "chapter failed: an error: b"
+    )
+
+
 def test_a_traceback_is_shown_by_its_end():
     log = "\n".join(["Traceback", *(f"line {i}" for i in range(40)), "KeyError: 'x'"])
     said = several.explain(log, 1).splitlines()
