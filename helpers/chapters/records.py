@@ -136,10 +136,11 @@ def read_record(path: Path) -> RunRecord | None:
     """
     if not path.is_file():
         return None
+    values = read_plain(path)
     try:
-        return RunRecord(**json.loads(path.read_text(encoding="utf-8")))
-    except (json.JSONDecodeError, TypeError) as error:
-        raise DataError(f"{path}: not a run record ({error}). Delete it and run again.") from None
+        return RunRecord(**values)
+    except TypeError as error:
+        raise _no_record(path, error) from None
 
 
 def read_plain(path: Path) -> dict[str, Any]:
@@ -151,6 +152,8 @@ def read_plain(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(
-            f"{path}: not a run record ({error}). Delete it and run the chapter again."
-        ) from error
+        raise _no_record(path, error) from error
+
+
+def _no_record(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path}: not a run record ({error}). Delete it and run the chapter again.")

@@ -87,8 +87,9 @@ def _watch(futures: dict[str, Future], profile: str) -> None:
     with tqdm(total=len(left), desc="chapters", unit="chapter", disable=None) as bar:
         while left:
             done, left = wait(left, LOOK_SECONDS, FIRST_COMPLETED)
-            running = [name for name, future in futures.items() if future.running()]
-            bar.set_postfix_str("; ".join(_last_words(name, profile) for name in running))
+            if not bar.disable:
+                running = [name for name, future in futures.items() if future.running()]
+                bar.set_postfix_str("; ".join(_last_words(name, profile) for name in running))
             bar.update(len(done))
 
 

@@ -39,9 +39,7 @@ def test_outcomes_stand_in_the_order_of_the_book(runs, tmp_path, capsys):
         one == several.Outcome(tmp_path / "chapters" / n / "smoke") for n, one in found.items()
     )
     said = capsys.readouterr().out
-    assert [f"{name} (smoke) ..." in said and f"{name} done" in said for name in CHAPTERS] == [
-        True
-    ] * 3
+    assert all(f"{name} (smoke) ..." in said and f"{name} done" in said for name in CHAPTERS)
 
 
 WAITING = """
@@ -60,7 +58,7 @@ def test_two_run_at_a_time(runs):
     assert not any(one.error for one in found.values())
 
 
-def test_one_run_at_a_time(runs, tmp_path):
+def test_one_run_at_a_time(runs):
     found = runs(
         "mark = home / 'busy'\nmark.mkdir()\ntime.sleep(0.1)\nmark.rmdir()\nprint(name)", jobs=1
     )
