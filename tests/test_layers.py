@@ -13,6 +13,7 @@ LAYERS = [
     {"cli"},
     {"doctor"},
     {"chapters"},
+    {"book"},
     {"experiments", "annotate", "own_model"},
     {"training", "pretraining", "replay", "transferability"},
     {"models", "features", "quantization", "retention", "views"},

@@ -1,0 +1,1 @@
+"""What every chapter needs: parameters, runs and records, results, claims, pictures and pages."""

@@ -1,0 +1,135 @@
+"""Four outcomes, intervals over seeds and test groups, and gates."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers.book import results
+from helpers.book.claims import Claim, Gate, advice, competence, describe, judge, show_verdicts
+from helpers.book.results import Cells
+from helpers.metrics import student_interval
+
+GATE = Gate("source", "pq", {"train": "s", "test": "s"}, {"test": "s"}, 0.02)
+
+
+def cells(values: list[float], printed: bool = False, pq: float = 0.8, otsu: float = 0.6) -> Cells:
+    seeds = [None] if printed else list(range(len(values)))
+    found = [{"metric": "dice", "value": v, "seed": s} for v, s in zip(values, seeds, strict=True)]
+    found += [
+        {"metric": "pq", "train": "s", "test": "s", "value": pq, "seed": 0},
+        {"metric": "pq", "test": "s", "method": "Otsu", "value": otsu},
+        {"metric": "pq", "test": "s", "method": "every pixel", "value": 0.1},
+    ]
+    table = pd.DataFrame(found).assign(table="t").astype({"seed": "Int64"})
+    return Cells(table, printed=printed)
+
+
+def claim(threshold: float, gates: tuple[str, ...] = ("source",)) -> Claim:
+    return Claim("It is so.", "Table I", "Dice above.", lambda c: c("dice"), threshold, gates)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "outcome"), [(0.5, "holds"), (0.69, "undecided"), (0.9, "does not hold")]
+)
+def test_only_a_whole_interval_decides(threshold, outcome):
+    values = [0.68, 0.72, 0.70, 0.69]
+    verdict = judge(claim(threshold), cells(values), [GATE])
+    assert verdict.outcome == outcome
+    assert (verdict.low, verdict.high) == pytest.approx(student_interval(values))
+    assert verdict.interval == "seeds"
+    assert ("includes the threshold" in describe(verdict)) == (outcome == "undecided")
+
+
+def test_printed_one_seed_and_none():
+    printed = judge(claim(0.5), cells([0.7], printed=True), [GATE])
+    assert (printed.outcome, printed.satisfied, printed.decided) == ("printed", True, False)
+    assert judge(claim(0.5), cells([0.7]), [GATE]).outcome == "undecided"
+    missing = Claim("x", "y", "z", lambda c: c("dice", method="nobody"))
+    assert judge(missing, cells([0.7])).outcome == "not tested"
+
+
+def test_models_that_learned_nothing_prove_nothing():
+    verdict = judge(claim(0.5), cells([0.7, 0.71, 0.7], pq=0.61), [GATE])
+    assert verdict.outcome == "not tested"
+    assert "source PQ .61 (Otsu .60, every pixel .10)" in describe(verdict)
+    # A claim about no trained model has no gate.
+    assert judge(claim(0.5, ()), cells([0.7, 0.71, 0.7], pq=0.61), [GATE]).outcome == "holds"
+    without = cells([0.7, 0.71, 0.7])
+    without.table = without.table[without.table["method"].isna()]
+    assert judge(claim(0.5), without, [GATE]).outcome == "not tested"
+
+
+def test_a_modality_in_which_models_fail_closes_the_gate_unless_it_is_rare():
+    def look(n_bright: int):
+        kinds = ["dark"] * 20 + ["bright"] * n_bright
+
+        def part(columns: dict, dark: float, bright: float):
+            scores = {"dark": dark, "bright": bright}
+            return columns | {"test": "s"}, [
+                {"id": str(i), "group": str(i), "modality": kind, "pq": scores[kind]}
+                for i, kind in enumerate(kinds)
+            ]
+
+        images = results.images_of(
+            [
+                part({"train": "s", "seed": 0}, 0.9, 0.0),
+                part({"method": "Otsu"}, 0.6, 0.3),
+                part({"method": "every pixel"}, 0.1, 0.1),
+            ],
+            ["pq"],
+        ).assign(table="t")
+        return GATE.look(Cells(results.table_of(images, ["pq"]), images))
+
+    assert not look(5).passed
+    assert "bright .00, without training .30" in str(look(5))
+    assert look(1).passed
+    assert look(1).rare
+
+
+def test_interval_covers_with_groups_and_seeds():
+    """Intervals hold the truth of simulated runs nearly always; those over seeds alone do not."""
+    covered, student = 0, 0
+    for trial in range(60):
+        rng = np.random.default_rng(trial)
+        groups, seeds = rng.normal(0, 0.1, 12), rng.normal(0, 0.02, 4)
+        images = results.images_of(
+            [
+                (
+                    {"table": "t", "test": "a", "seed": s},
+                    [{"id": str(g), "group": str(g), "dice": 0.5 + groups[g] + shift}
+                     for g in range(12)],
+                )
+                for s, shift in enumerate(seeds)
+            ],
+            ["dice"],
+        )  # fmt: skip
+        run = Cells(results.table_of(images, ["dice"]), images)
+        verdict = judge(Claim("", "", "", lambda c: c("dice", test="a"), 0.5), run)
+        assert verdict.interval == "seeds and test groups"
+        covered += verdict.low <= 0.5 <= verdict.high
+        low, high = student_interval(run("dice", test="a"))
+        student += low <= 0.5 <= high
+    assert covered >= 52 > student
+
+
+def test_advice_speaks_of_decided_claims_only():
+    claims = [claim(0.5), claim(0.69)]
+    said = advice(
+        claims,
+        cells([0.68, 0.72, 0.70, 0.69]),
+        [GATE],
+        {1: {"holds": "Do it: {value}."}, 2: {"holds": "Never said."}},
+    )
+    assert "- Do it: 0.70." in said
+    assert "Never said" not in said
+    assert "(undecided)" in said
+    nothing = advice(claims, cells([0.7, 0.7], pq=0.1), [GATE], {1: {"holds": "Never said."}})
+    assert nothing.startswith("**Nothing is decided")
+
+
+def test_cards_show_rule_date_and_outcome():
+    changed = Claim("A < B", "T", "r", lambda c: c("dice"), 0.5, (), "2026-11-30", "was wrong")
+    html = show_verdicts([changed], {"this run": cells([0.7, 0.71])}, [GATE])._repr_html_()
+    for text in ("A &lt; B", "2026-11-30", "was wrong", "book-verdict book-", "over 2 seeds"):
+        assert text in html
+    assert competence({"this run": cells([0.7])}, [GATE])["competent"].tolist() == ["yes"]
