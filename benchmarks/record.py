@@ -19,7 +19,7 @@ from typing import Any
 
 import pandas as pd
 
-from helpers.chapters.records import describe_device, git_state
+from helpers.book.records import describe_device, git_state
 from helpers.files import write_json, write_text
 from helpers.paths import PROJECT
 

@@ -213,8 +213,8 @@ def _data_check(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from helpers.chapters.parameters import parse_overrides
-    from helpers.chapters.runner import record_run, run_chapter
+    from helpers.book.parameters import parse_overrides
+    from helpers.book.runner import record_run, run_chapter
 
     overrides = parse_overrides(options.parameter)
     run = run_chapter(options.chapter, options.profile, overrides, options.force)
@@ -228,8 +228,8 @@ def _run(options: argparse.Namespace) -> None:
 def _params(options: argparse.Namespace) -> None:
     import yaml
 
-    from helpers.chapters.parameters import describe_type, parse_overrides
-    from helpers.chapters.registry import find_chapter
+    from helpers.book.parameters import describe_type, parse_overrides
+    from helpers.book.registry import find_chapter
 
     chapter = find_chapter(options.chapter)
     parameters = chapter.parameters(options.profile, parse_overrides(options.parameter))
@@ -322,6 +322,6 @@ def _report(comparison: "Comparison") -> None:
 
 
 def _book(options: argparse.Namespace) -> int:
-    from helpers.chapters.book import make_book
+    from helpers.book.build import make_book
 
     return make_book(options.profile, options.jobs)

@@ -130,7 +130,7 @@ def _torch_pair() -> Iterator[Finding]:
 
 
 def _device() -> Iterator[Finding]:
-    from helpers.chapters.records import describe_device
+    from helpers.book.records import describe_device
     from helpers.models.device import resolve_device, resolve_precision
 
     device = describe_device("auto")

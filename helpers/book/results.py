@@ -355,6 +355,12 @@ def recorded_files(chapter: str) -> list[Path]:
     return [path.with_suffix(".csv") for path in own]
 
 
+def files_read_by(chapter: str) -> list[Path]:
+    """Every file under ``book/results`` that a chapter may read; part of its fingerprint."""
+    own = (FOLDER / "recorded").glob(f"{chapter}-*")
+    return sorted([*(FOLDER / "published").glob("*.csv"), *own])
+
+
 def sources(chapter: str, this_run: Cells, printed: Cells | None = None) -> dict[str, Cells]:
     """All numbers of a chapter: what the paper printed, every recorded run, this run."""
     first = {"published": printed} if printed is not None else {}

@@ -1,17 +1,17 @@
 """What a notebook leaves behind for its record: results table and the data it used."""
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from helpers.book.results import OUTPUT_VARIABLE
 from helpers.chapters.results import write_table
 from helpers.files import write_json
 from helpers.paths import runs_dir
 
-VARIABLE = "BOOK_RUN_OUTPUT"
+VARIABLE = OUTPUT_VARIABLE
 
 
 def output_folder(chapter: str) -> Path:
@@ -47,11 +47,3 @@ def save(
     work = {"models": len(models), "train_seconds": seconds, **(further or {})}
     write_json(folder / "provenance.json", {"data": data, "work": work})
     return folder / "results.csv"
-
-
-def read_provenance(folder: Path) -> dict:
-    """Data and work that a run left in its folder; both empty if it failed before."""
-    path = folder / "provenance.json"
-    if not path.is_file():
-        return {"data": [], "work": {}}
-    return json.loads(path.read_text(encoding="utf-8"))

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from helpers.chapters.parameters import ChapterParameters
+from helpers.book.parameters import ChapterParameters
 from helpers.data.patches import PatchGrid
 from helpers.experiments.preparation import DataSettings, prepare_data
 from helpers.experiments.prepared import Prepared

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from helpers.chapters import book
-from helpers.chapters.registry import CHAPTERS
+from helpers.book import build as book
+from helpers.book.registry import CHAPTERS
 from tests.book import tiny
 
 

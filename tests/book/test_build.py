@@ -10,8 +10,8 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import yaml
 
-from helpers.chapters import book
-from helpers.chapters.registry import CHAPTERS
+from helpers.book import build as book
+from helpers.book.registry import CHAPTERS
 from helpers.errors import UserError
 from tests.book.conftest import Built
 

@@ -9,7 +9,7 @@ from unittest.mock import Mock
 import nbformat
 import pytest
 
-from helpers.chapters import book
+from helpers.book import build as book
 from helpers.errors import DataError, ParameterError
 from tests.book import tiny
 

@@ -5,8 +5,8 @@ import re
 import pytest
 from pybtex.database import BibliographyData, parse_file
 
-from helpers.chapters.book import BOOK
-from helpers.chapters.registry import NOTEBOOKS
+from helpers.book.build import BOOK
+from helpers.book.registry import NOTEBOOKS
 from helpers.data.manifest import load_manifest
 
 

@@ -8,8 +8,8 @@ import nbformat
 import pandas as pd
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from helpers.book.records import RunRecord
 from helpers.chapters.figures import show, show_table
-from helpers.chapters.records import RunRecord
 
 TITLE = "How much data is enough?"
 PROSE = r"""# How much data is enough?

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from helpers.book.parameters import load_profile, profile_path
 from helpers.chapters import results
 from helpers.chapters.cells import draw as drawn
 from helpers.chapters.cells import run as shared
@@ -20,7 +21,6 @@ from helpers.chapters.few_shot.claims import CLAIMS
 from helpers.chapters.few_shot.parameters import Parameters
 from helpers.chapters.few_shot_ablations import run as ablations
 from helpers.chapters.few_shot_ablations.parameters import Parameters as OfAblations
-from helpers.chapters.parameters import load_profile, profile_path
 from helpers.errors import ParameterError
 from helpers.experiments.few_shot import Alternation, Contrasting, FewShot, Warming
 from helpers.experiments.objects import Scenes

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.chapters import results, runner
+from helpers.book import runner
+from helpers.chapters import results
 from helpers.chapters.claims import judge
 from helpers.chapters.stopping import run as work
 from helpers.chapters.stopping import tables, words

@@ -8,10 +8,10 @@ import nbformat
 import pytest
 import yaml
 
-from helpers.chapters import results, runner
-from helpers.chapters.parameters import profile_path
-from helpers.chapters.registry import CHAPTERS, Chapter
-from helpers.chapters.runner import NOTEBOOK, RECORD, RESULTS, run_chapter
+from helpers.book import results, runner
+from helpers.book.parameters import profile_path
+from helpers.book.registry import CHAPTERS, Chapter
+from helpers.book.runner import NOTEBOOK, RECORD, RESULTS, run_chapter
 from helpers.data.manifest import load_manifest
 from helpers.errors import UserError
 
@@ -130,7 +130,6 @@ def test_a_failing_notebook_fails_the_run_and_is_recorded(monkeypatch, tmp_path)
 
 def test_a_recorded_run_is_kept_with_its_record(smoke, monkeypatch, tmp_path):
     monkeypatch.setattr(results, "FOLDER", tmp_path)
-    table, record = runner.record_run(smoke)
-    assert set(results.read_table(table)["source"]) == {"recorded"}
+    table, record, *_ = runner.record_run(smoke)
     assert json.loads(record.read_text())["key"] == smoke.record.key
-    assert len(results.recorded(smoke.record.chapter)) == len(results.read_table(table))
+    assert len(results.read_table(table)) == len(results.read_table(smoke.folder / RESULTS)) > 0

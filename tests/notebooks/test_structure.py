@@ -6,8 +6,8 @@ import nbformat
 import pytest
 import yaml
 
-from helpers.chapters.parameters import PROFILES, load_profile, profile_path
-from helpers.chapters.registry import CHAPTERS, NOTEBOOKS
+from helpers.book.parameters import PROFILES, load_profile, profile_path
+from helpers.book.registry import CHAPTERS, NOTEBOOKS
 
 chapters = pytest.mark.parametrize("chapter", CHAPTERS.values(), ids=lambda c: c.name)
 

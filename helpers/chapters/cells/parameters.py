@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from helpers.chapters.parameters import ChapterParameters
+from helpers.book.parameters import ChapterParameters
 from helpers.chapters.segmentation import Seed, distinct
 
 OpenShare = Annotated[float, Field(gt=0, lt=1)]

@@ -12,7 +12,6 @@ from pathlib import Path
 from helpers import fingerprints
 from helpers.chapters.cells.parameters import GROUPS, CellParameters
 from helpers.chapters.segmentation import precision_name, worker_count
-from helpers.chapters.trials import TrialStore, run_trials
 from helpers.experiments.few_shot import (
     FOUND,
     Alternation,
@@ -29,6 +28,7 @@ from helpers.experiments.few_shot import (
     run_warming,
 )
 from helpers.experiments.objects import ObjectSettings, ObjectTask, prepare_objects, unpack
+from helpers.experiments.trials import TrialStore, run_trials
 from helpers.metrics.detection import Instances
 from helpers.models.device import resolve_device
 from helpers.paths import runs_dir

@@ -8,7 +8,6 @@ import numpy as np
 from helpers import fingerprints
 from helpers.chapters.coreset.parameters import Parameters
 from helpers.chapters.segmentation import precision_name, prepare, recipe, worker_count
-from helpers.chapters.trials import TrialStore, run_trials
 from helpers.experiments import coreset
 from helpers.experiments.coreset import Choice, agreement, choose, list_trials
 from helpers.experiments.encoding import (
@@ -20,6 +19,7 @@ from helpers.experiments.encoding import (
 )
 from helpers.experiments.prepared import Prepared
 from helpers.experiments.subset import run_subset_trial
+from helpers.experiments.trials import TrialStore, run_trials
 from helpers.features.projection import project
 from helpers.models.device import resolve_device
 from helpers.models.mae import MaeArchitecture

@@ -8,7 +8,6 @@ from helpers import fingerprints
 from helpers.chapters.redundancy.parameters import Parameters
 from helpers.chapters.redundancy.tables import method_of
 from helpers.chapters.segmentation import prepare, recipe, worker_count
-from helpers.chapters.trials import TrialStore, run_trials
 from helpers.experiments.prepared import Prepared
 from helpers.experiments.redundancy import (
     RedundancyTrial,
@@ -16,6 +15,7 @@ from helpers.experiments.redundancy import (
     list_trials,
     run_trial,
 )
+from helpers.experiments.trials import TrialStore, run_trials
 from helpers.paths import runs_dir
 
 __all__ = ["example_predictions", "first_choices", "plan_trials", "prepare", "run", "trial_store"]

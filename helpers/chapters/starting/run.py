@@ -13,7 +13,6 @@ import numpy as np
 from helpers import fingerprints
 from helpers.chapters.segmentation import precision_name, worker_count
 from helpers.chapters.starting.parameters import Budget, StartingParameters
-from helpers.chapters.trials import TrialStore, run_trials
 from helpers.experiments.foreground import (
     ForegroundSettings,
     ForegroundTask,
@@ -32,6 +31,7 @@ from helpers.experiments.starts import (
     Start,
     run_self_supervision,
 )
+from helpers.experiments.trials import TrialStore, run_trials
 from helpers.models.device import resolve_device
 from helpers.models.encoders import SavedEncoder
 from helpers.models.semantic import Segmenter

@@ -9,7 +9,6 @@ import numpy as np
 from helpers import fingerprints
 from helpers.chapters.segmentation import precision_name, worker_count
 from helpers.chapters.stopping.parameters import Parameters
-from helpers.chapters.trials import TrialStore, run_trials
 from helpers.experiments.pretrained import Pretraining, Source, run_pretraining, source_content
 from helpers.experiments.stopping import (
     Scoring,
@@ -23,6 +22,7 @@ from helpers.experiments.stopping import (
     run_transfer,
 )
 from helpers.experiments.tasks import Task, TaskSettings, prepare_task
+from helpers.experiments.trials import TrialStore, run_trials
 from helpers.models.device import resolve_device
 from helpers.paths import runs_dir
 from helpers.pretraining.schedules import SupervisedPlan

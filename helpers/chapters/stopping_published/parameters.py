@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from helpers.chapters.parameters import ChapterParameters
+from helpers.book.parameters import ChapterParameters
 from helpers.chapters.segmentation import distinct
 
 Count = Annotated[int, Field(ge=1)]

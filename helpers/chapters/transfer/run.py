@@ -9,10 +9,10 @@ import numpy as np
 from helpers import fingerprints
 from helpers.chapters.segmentation import prepare, recipe, worker_count
 from helpers.chapters.transfer.parameters import TransferParameters
-from helpers.chapters.trials import TrialStore, run_trials
 from helpers.experiments.curricula import ROLES, SOURCE, TARGET, THIRD, Arm, Course
 from helpers.experiments.domains import Domain
 from helpers.experiments.transfer import Stage, in_layers, run_stage
+from helpers.experiments.trials import TrialStore, run_trials
 from helpers.paths import runs_dir
 
 

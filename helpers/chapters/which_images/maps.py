@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from helpers.annotate.choose import Choice
 from helpers.annotate.report import write_map
 from helpers.annotate.sheet import short_name
+from helpers.book.hover import HoverMap, ShownMap, show_hover_map, thin
 from helpers.chapters.figures import COLOURS, use_style
-from helpers.chapters.hover import HoverMap, ShownMap, show_hover_map, thin
 from helpers.features.projection import project
 from helpers.files import replacing, write_text
 

@@ -5,7 +5,7 @@ import re
 import pytest
 from markdown_it import MarkdownIt
 
-from helpers.chapters import pages
+from helpers.book import pages
 from helpers.data.bundle import Bundle
 from helpers.data.manifest import Manifest, load_manifest
 from tests.book.tiny import BENCHMARK, BENCHMARK_ROWS, record

@@ -13,11 +13,11 @@ from typing import Any
 
 import nbformat
 
-from helpers.chapters import pages
-from helpers.chapters.records import read_plain
-from helpers.chapters.registry import CHAPTERS, NOTEBOOKS
-from helpers.chapters.runner import NOTEBOOK, RECORD, RESULTS
-from helpers.chapters.several import Outcome, job_count, run_all
+from helpers.book import pages
+from helpers.book.records import read_plain
+from helpers.book.registry import CHAPTERS, NOTEBOOKS
+from helpers.book.runner import NOTEBOOK, RECORD, RESULTS
+from helpers.book.several import Outcome, job_count, run_all
 from helpers.data.bundle import load_bundle
 from helpers.data.manifest import load_manifest
 from helpers.errors import DataError, ParameterError, UserError

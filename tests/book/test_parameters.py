@@ -1,7 +1,7 @@
 import pytest
 
-from helpers.chapters.parameters import describe_type, load_profile, parse_overrides
-from helpers.chapters.registry import CHAPTERS, find_chapter
+from helpers.book.parameters import describe_type, load_profile, parse_overrides
+from helpers.book.registry import CHAPTERS, find_chapter
 from helpers.errors import ParameterError
 
 

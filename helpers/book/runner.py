@@ -9,19 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import pandas as pd
 
 from helpers import fingerprints
-from helpers.chapters import outputs, results
-from helpers.chapters.parameters import ChapterParameters
-from helpers.chapters.records import (
+from helpers.book import results
+from helpers.book.parameters import ChapterParameters
+from helpers.book.records import (
     RunRecord,
     describe_environment,
     list_files,
     read_record,
     write_record,
 )
-from helpers.chapters.registry import Chapter, find_chapter
+from helpers.book.registry import Chapter, find_chapter
 from helpers.errors import UserError
+from helpers.files import write_text
 from helpers.leftovers import remove_leftovers
 from helpers.paths import PROJECT, runs_dir
 
@@ -31,7 +33,7 @@ DATA_PARAMETERS = (
     *("dataset", "contrast", "target", "third", "tasks", "glands", "nuclei"),
     *("within", "cells", "sources", "unseen"),
 )
-NOTEBOOK, RECORD, RESULTS = "executed.ipynb", "record.json", "results.csv"
+NOTEBOOK, RECORD, RESULTS = "executed.ipynb", "record.json", results.RESULTS
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def _new_record(chapter: Chapter, parameters: ChapterParameters) -> RunRecord:
         "parameters": values,
         "lock": fingerprints.of_file(LOCK),
         "data": _data_fingerprint(values),
-        "results": [fingerprints.of_file(path) for path in results.recorded_files(chapter.name)],
+        "results": [fingerprints.of_file(path) for path in results.files_read_by(chapter.name)],
     }
     return RunRecord(
         chapter=chapter.name,
@@ -149,7 +151,7 @@ def _execute(
     begin = time.perf_counter()
     _papermill(chapter, parameters, record, work)
     record.duration_s = round(time.perf_counter() - begin, 1)
-    left = outputs.read_provenance(work)
+    left = results.read_provenance(work)
     record.data, record.work = left["data"], left["work"]
     record.files = list_files(work, [p.name for p in work.iterdir()])
     write_record(record, work / RECORD)
@@ -169,7 +171,7 @@ def _papermill(
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
-    os.environ[outputs.VARIABLE] = str(work)
+    os.environ[results.OUTPUT_VARIABLE] = str(work)
     try:
         papermill.execute_notebook(
             str(chapter.notebook),
@@ -184,7 +186,7 @@ def _papermill(
     except PapermillExecutionError as error:
         record.status, record.error = "failed", f"{error.ename}: {error.evalue}"
     finally:
-        del os.environ[outputs.VARIABLE]
+        del os.environ[results.OUTPUT_VARIABLE]
 
 
 def _swap(work: Path, folder: Path) -> None:
@@ -207,7 +209,13 @@ def record_run(run: ChapterRun) -> list[Path]:
     """
     target = results.FOLDER / "recorded"
     stem = f"{run.record.chapter}-{run.folder.name}"
-    table = results.read_table(run.folder / RESULTS).assign(source="recorded")
-    results.write_table(table, target / f"{stem}.csv")
-    write_record(run.record, target / f"{stem}.json")
-    return [target / f"{stem}.csv", target / f"{stem}.json"]
+    table = pd.read_csv(run.folder / RESULTS, dtype={"seed": "Int64"})
+    if "source" in table:
+        table = table.assign(source="recorded")
+    written = [target / f"{stem}.csv", target / f"{stem}.json"]
+    write_text(written[0], table.to_csv(index=False, lineterminator="\n"))
+    write_record(run.record, written[1])
+    if (run.folder / results.IMAGES).is_file():
+        written.append(target / f"{stem}-{results.IMAGES}")
+        shutil.copyfile(run.folder / results.IMAGES, written[2])
+    return written

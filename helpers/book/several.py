@@ -2,7 +2,8 @@
 
 A good part of a chapter (imports, data, figures, starting workers) keeps one core busy; with a
 second chapter beside it the others are used too. What two chapters share is computed once
-(:func:`helpers.chapters.trials.run_trials`). A chapter whose process dies takes no other with it.
+(:func:`helpers.experiments.trials.run_trials`). A chapter whose process dies takes no other with
+it.
 """
 
 import os
@@ -14,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from helpers.chapters.records import read_plain
-from helpers.chapters.registry import CHAPTERS
-from helpers.chapters.runner import RECORD, run_folder
+from helpers.book.records import read_plain
+from helpers.book.registry import CHAPTERS
+from helpers.book.runner import RECORD, run_folder
 from helpers.models.device import resolve_device
 from helpers.paths import PROJECT, runs_dir
 

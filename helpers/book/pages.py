@@ -1,6 +1,6 @@
 """Pages and boxes of the book that are made from records: pure functions from records to MyST.
 
-A record is the JSON of a run (:mod:`helpers.chapters.records`) as a plain dictionary. What an older
+A record is the JSON of a run (:mod:`helpers.book.records`) as a plain dictionary. What an older
 record lacks is left out; what a newer one adds is ignored. Only portable MyST is written.
 """
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from helpers.chapters import several
+from helpers.book import several
 
 CHAPTERS = ("first", "second", "third")
 

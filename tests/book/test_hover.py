@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from helpers.chapters import hover
-from helpers.chapters.hover import HoverMap, restrict, show_hover_map, table_of, thin
+from helpers.book import hover
+from helpers.book.hover import HoverMap, restrict, show_hover_map, table_of, thin
 from helpers.errors import ParameterError
 
 BAD = "</script><b onclick='x'>&"

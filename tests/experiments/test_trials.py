@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from helpers.chapters.trials import RESULT, TrialStore, run_trials
 from helpers.errors import DataError
+from helpers.experiments.trials import RESULT, TrialStore, run_trials
 from helpers.paths import PROJECT
 
 
@@ -83,8 +83,8 @@ SCRIPT = """
 import sys
 from functools import partial
 from pathlib import Path
-from helpers.chapters.trials import TrialStore, run_trials
-from tests.chapters.test_trials import Square, square
+from helpers.experiments.trials import TrialStore, run_trials
+from tests.experiments.test_trials import Square, square
 
 folder = Path(sys.argv[1])
 store = TrialStore(folder / "trials", "c", "d")
