@@ -58,6 +58,8 @@ class Gate:
 
     Trained on its own domain a model must beat the predictors that need no training, Otsu's
     threshold with connected components and "every pixel is an object", on the same test images.
+    Where it is judged by PQ its Dice must also be above that of "every pixel": a threshold that
+    merges all objects has no PQ to be beaten.
 
     Attributes:
         name: of the models, as pages call them.
@@ -85,7 +87,7 @@ class Gate:
             for name in BASELINES
             if np.isfinite(value := cells(self.metric, **self.baselines, method=name).mean())
         }
-        failing, rare = [], []
+        failing, rare = self._worse_than_every_pixel(cells), []
         for kind, share, own, best in self._by_modality(cells):
             if not own > best + self.margin:
                 (failing if share >= RARE else rare).append(
@@ -93,6 +95,14 @@ class Gate:
                 )
         passed = bool(others) and score > max(others.values()) + self.margin and not failing
         return Competence(self, float(score), others, passed, tuple(failing), tuple(rare))
+
+    def _worse_than_every_pixel(self, cells: Cells) -> list[str]:
+        """Where a threshold merges all objects its PQ is nothing: Dice must tell then."""
+        if self.metric != "pq":
+            return []
+        own = cells("dice", **self.model).mean()
+        plain = cells("dice", **self.baselines, method="every pixel").mean()
+        return [] if own > plain else [f"Dice {_short(own)}, every pixel {_short(plain)}"]
 
     def _by_modality(self, cells: Cells) -> list[tuple[str, float, float, float]]:
         """Modality, its share of the images, the models' score, the best predictor's."""

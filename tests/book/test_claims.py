@@ -12,11 +12,19 @@ from helpers.metrics import student_interval
 GATE = Gate("source", "pq", {"train": "s", "test": "s"}, {"test": "s"}, 0.02)
 
 
-def cells(values: list[float], printed: bool = False, pq: float = 0.8, otsu: float = 0.6) -> Cells:
+def cells(
+    values: list[float],
+    printed: bool = False,
+    pq: float = 0.8,
+    otsu: float = 0.6,
+    dice: float = 0.9,
+) -> Cells:
     seeds = [None] if printed else list(range(len(values)))
-    found = [{"metric": "dice", "value": v, "seed": s} for v, s in zip(values, seeds, strict=True)]
+    found = [{"metric": "score", "value": v, "seed": s} for v, s in zip(values, seeds, strict=True)]
     found += [
         {"metric": "pq", "train": "s", "test": "s", "value": pq, "seed": 0},
+        {"metric": "dice", "train": "s", "test": "s", "value": dice, "seed": 0},
+        {"metric": "dice", "test": "s", "method": "every pixel", "value": 0.3},
         {"metric": "pq", "test": "s", "method": "Otsu", "value": otsu},
         {"metric": "pq", "test": "s", "method": "every pixel", "value": 0.1},
     ]
@@ -25,7 +33,7 @@ def cells(values: list[float], printed: bool = False, pq: float = 0.8, otsu: flo
 
 
 def claim(threshold: float, gates: tuple[str, ...] = ("source",)) -> Claim:
-    return Claim("It is so.", "Table I", "Dice above.", lambda c: c("dice"), threshold, gates)
+    return Claim("It is so.", "Table I", "Dice above.", lambda c: c("score"), threshold, gates)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +52,7 @@ def test_printed_one_seed_and_none():
     printed = judge(claim(0.5), cells([0.7], printed=True), [GATE])
     assert (printed.outcome, printed.satisfied, printed.decided) == ("printed", True, False)
     assert judge(claim(0.5), cells([0.7]), [GATE]).outcome == "undecided"
-    missing = Claim("x", "y", "z", lambda c: c("dice", method="nobody"))
+    missing = Claim("x", "y", "z", lambda c: c("score", method="nobody"))
     assert judge(missing, cells([0.7])).outcome == "not tested"
 
 
@@ -54,6 +62,8 @@ def test_models_that_learned_nothing_prove_nothing():
     assert "source PQ .61 (Otsu .60, every pixel .10)" in describe(verdict)
     # A claim about no trained model has no gate.
     assert judge(claim(0.5, ()), cells([0.7, 0.71, 0.7], pq=0.61), [GATE]).outcome == "holds"
+    worse = judge(claim(0.5), cells([0.7, 0.71, 0.7], dice=0.25), [GATE])
+    assert "Dice .25, every pixel .30" in describe(worse)
     without = cells([0.7, 0.71, 0.7])
     without.table = without.table[without.table["method"].isna()]
     assert judge(claim(0.5), without, [GATE]).outcome == "not tested"
@@ -66,7 +76,13 @@ def test_a_modality_in_which_models_fail_closes_the_gate_unless_it_is_rare():
         def part(columns: dict, dark: float, bright: float):
             scores = {"dark": dark, "bright": bright}
             return columns | {"test": "s"}, [
-                {"id": str(i), "group": str(i), "modality": kind, "pq": scores[kind]}
+                {
+                    "id": str(i),
+                    "group": str(i),
+                    "modality": kind,
+                    "pq": scores[kind],
+                    "dice": scores[kind],
+                }
                 for i, kind in enumerate(kinds)
             ]
 
@@ -76,9 +92,9 @@ def test_a_modality_in_which_models_fail_closes_the_gate_unless_it_is_rare():
                 part({"method": "Otsu"}, 0.6, 0.3),
                 part({"method": "every pixel"}, 0.1, 0.1),
             ],
-            ["pq"],
+            ["pq", "dice"],
         ).assign(table="t")
-        return GATE.look(Cells(results.table_of(images, ["pq"]), images))
+        return GATE.look(Cells(results.table_of(images, ["pq", "dice"]), images))
 
     assert not look(5).passed
     assert "bright .00, without training .30" in str(look(5))
@@ -128,7 +144,7 @@ def test_advice_speaks_of_decided_claims_only():
 
 
 def test_cards_show_rule_date_and_outcome():
-    changed = Claim("A < B", "T", "r", lambda c: c("dice"), 0.5, (), "2026-11-30", "was wrong")
+    changed = Claim("A < B", "T", "r", lambda c: c("score"), 0.5, (), "2026-11-30", "was wrong")
     html = show_verdicts([changed], {"this run": cells([0.7, 0.71])}, [GATE])._repr_html_()
     for text in ("A &lt; B", "2026-11-30", "was wrong", "book-verdict book-", "over 2 seeds"):
         assert text in html
