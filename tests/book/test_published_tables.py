@@ -7,22 +7,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.chapters.results import COLUMNS, FOLDER, published, read_table
+from helpers.book.results import FOLDER, Cells, published, read_table
 
-PATHS = {n: FOLDER / "published" / f"2511.04803-table-{n}.csv" for n in range(1, 9)}
 ROMAN = dict(zip(range(1, 9), ["I", "II", "III", "IV", "V", "VI", "VII", "VIII"], strict=True))
-SHAPES = {
-    1: ("redundancy", 66),  # 11 rates x 6 metrics
-    2: ("coreset", 36),  # 6 rates x 2 methods x 3 metrics
-    3: ("coreset", 36),
-    4: ("zero-shot", 12),  # 2 models x 6 metrics
-    5: ("forgetting", 60),  # 5 strategies x 2 tests x 6 metrics
-    6: ("forgetting", 30),  # 5 rates x 6 metrics
-    7: ("order", 144),  # 8 paths x 3 tests x 6 metrics
-    8: ("replay", 84),  # 7 shares x 2 tests x 6 metrics
+PATHS = {n: FOLDER / "published" / f"2511.04803-table-{ROMAN[n]}.csv" for n in ROMAN}
+COUNTS = {
+    1: 66,  # 11 rates x 6 metrics
+    2: 36,  # 6 rates x 2 methods x 3 metrics
+    3: 36,
+    4: 12,  # 2 models x 6 metrics
+    5: 60,  # 5 strategies x 2 tests x 6 metrics
+    6: 30,  # 5 rates x 6 metrics
+    7: 144,  # 8 paths x 3 tests x 6 metrics
+    8: 84,  # 7 shares x 2 tests x 6 metrics
 }
 METRICS = {"iou", "dice", "precision", "recall", "accuracy", "pq_paper"}
-CELL = ["dataset_train", "dataset_test", "method", "rate"]
+CELL = ["train", "test", "method", "rate"]
 
 
 def load(n: int) -> pd.DataFrame:
@@ -41,12 +41,10 @@ def values(table: pd.DataFrame, keys: list[str], **where) -> pd.Series:
 
 @pytest.mark.parametrize("n", PATHS)
 def test_columns_counts_and_names(n: int) -> None:
-    table, (chapter, count) = load(n), SHAPES[n]
-    assert list(table.columns) == COLUMNS
-    assert len(table) == count
-    assert set(table["chapter"]) == {chapter}
+    table = load(n)
+    assert len(table) == COUNTS[n]
     assert set(table["table"]) == {ROMAN[n]}
-    assert set(table["source"]) == {"published"}
+    assert table["seed"].isna().all()
     assert set(table["metric"]) <= METRICS
     assert table["rate"].between(0, 100).all()
     assert not table.duplicated([*CELL, "metric"]).any()
@@ -59,7 +57,7 @@ def test_numbers_are_kept_as_printed(n: int) -> None:
     for row in rows:
         assert re.fullmatch(r"[01]\.\d{3}", row["value"]), row
         # Table VII is printed without a spread.
-        assert re.fullmatch(r"" if n == 7 else r"[01]\.\d{3}", row["std"]), row
+        assert re.fullmatch(r"" if n == 7 else r"[01]\.\d{3}", row.get("std", "")), row
         assert ("printed as panoptic quality" in row["note"]) == (row["metric"] == "pq_paper"), row
 
 
@@ -104,15 +102,15 @@ def test_random_and_dq_are_the_same_model_at_full_data() -> None:
 
 
 def test_full_cyto_model_is_printed_alike_in_tables_one_and_five() -> None:
-    five = values(load(5), ["metric"], dataset_train="Cyto", dataset_test="Cyto")
+    five = values(load(5), ["metric"], train="source", test="source")
     assert five.equals(values(load(1), ["metric"], rate=100))
 
 
 def test_cyto_to_histo_is_printed_alike_in_tables_five_seven_and_eight() -> None:
-    keys = ["dataset_test", "metric"]
-    five = values(load(5), keys, dataset_train="Cyto -> Histo")
+    keys = ["test", "metric"]
+    five = values(load(5), keys, train="source -> target")
     assert five.equals(values(load(8), keys, rate=0))
-    seven = load(7).query("dataset_train == 'Cyto -> Histo' and dataset_test != 'MultiInst'")
+    seven = load(7).query("train == 'source -> target' and test != 'third'")
     means = seven.set_index(keys)["value"].sort_index()
     assert means.map("{:.3f}".format).tolist() == [text.split(" ± ")[0] for text in five]
 
@@ -126,18 +124,20 @@ def test_contradictions_of_the_paper_are_kept() -> None:
             table = table[table[column] == value]
         return table["value"].item()
 
-    cyto = {"dataset_train": "Cyto", "dataset_test": "Cyto", "metric": "iou"}
+    cyto = {"train": "source", "test": "source", "metric": "iou"}
     assert (one(5, **cyto), one(7, **cyto)) == (0.771, 0.768)
-    multi = {"dataset_train": "Cyto", "dataset_test": "MultiInst", "metric": "iou", "rate": 100}
+    multi = {"train": "source", "test": "third", "metric": "iou", "rate": 100}
     assert (one(4, **multi), one(7, **multi)) == (0.419, 0.355)
-    joint = one(5, dataset_train="Cyto + Histo", dataset_test="Histo", metric="dice")
-    replayed = one(8, rate=100, dataset_test="Histo", metric="dice")
+    joint = one(5, train="source + target", test="target", metric="dice")
+    replayed = one(8, rate=100, test="target", metric="dice")
     assert (joint, replayed) == (0.814, 0.459)
     random_half = one(2, method="random", rate=50, metric="iou")
     assert random_half > one(2, method="random", rate=100, metric="iou")
 
 
-def test_chapter_lookup_finds_the_tables() -> None:
-    assert len(published("redundancy")) == 66
-    assert len(published("coreset")) == 72
-    assert len(published("forgetting")) == 90
+def test_published_tables_are_read_by_name_and_are_printed_numbers() -> None:
+    both = published("2511.04803-table-V", "2511.04803-table-VI")
+    assert isinstance(both, Cells)
+    assert both.printed
+    assert len(both.table) == 90
+    assert both("dice", table="V", train="source", test="source").tolist() == [0.855]
