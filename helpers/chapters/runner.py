@@ -202,12 +202,26 @@ def _swap(work: Path, folder: Path) -> None:
 def record_run(run: ChapterRun) -> list[Path]:
     """Copy the numbers and the record of a run into the book as recorded results.
 
+    A run of some of a profile's seeds takes the profile's place; its record tells the seeds.
+
     Returns:
-        The files written: ``book/results/recorded/CHAPTER-PROFILE.csv`` and ``.json``.
+        The files written: ``book/results/recorded/CHAPTER-PROFILE.csv`` and ``.json``, and
+        ``CHAPTER-PROFILE-images.csv.gz`` where values of single images were kept.
     """
     target = results.FOLDER / "recorded"
-    stem = f"{run.record.chapter}-{run.folder.name}"
+    stem = f"{run.record.chapter}-{_recorded_name(run)}"
     table = results.read_table(run.folder / RESULTS).assign(source="recorded")
     results.write_table(table, target / f"{stem}.csv")
     write_record(run.record, target / f"{stem}.json")
-    return [target / f"{stem}.csv", target / f"{stem}.json"]
+    written = [target / f"{stem}.csv", target / f"{stem}.json"]
+    if (run.folder / outputs.IMAGES).is_file():
+        written.append(target / f"{stem}-{outputs.IMAGES}")
+        shutil.copyfile(run.folder / outputs.IMAGES, written[-1])
+    return written
+
+
+def _recorded_name(run: ChapterRun) -> str:
+    """The profile where only the seeds differ from it, else the name of the run's folder."""
+    whole = find_chapter(run.record.chapter).parameters(run.record.profile).model_dump()
+    changed = {name for name, value in run.record.parameters.items() if whole[name] != value}
+    return run.record.profile if changed <= {"seeds"} else run.folder.name

@@ -130,7 +130,13 @@ def test_a_failing_notebook_fails_the_run_and_is_recorded(monkeypatch, tmp_path)
 
 def test_a_recorded_run_is_kept_with_its_record(smoke, monkeypatch, tmp_path):
     monkeypatch.setattr(results, "FOLDER", tmp_path)
-    table, record = runner.record_run(smoke)
+    table, record, *images = runner.record_run(smoke)
+    trained = pd.read_csv(images[0]) if images else None
+    if trained is not None:
+        kept = trained.groupby(["train", "method", "rate", "seed", "test"], dropna=False)["dice"]
+        wanted = results.read_table(table).query("metric == 'dice'")
+        found = kept.mean()[lambda means: means.index.get_level_values("method") == "Otsu"]
+        assert sorted(found) == pytest.approx(sorted(wanted[wanted.method == "Otsu"].value), 1e-4)
     assert set(results.read_table(table)["source"]) == {"recorded"}
     assert json.loads(record.read_text())["key"] == smoke.record.key
     assert len(results.recorded(smoke.record.chapter)) == len(results.read_table(table))
