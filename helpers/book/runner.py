@@ -204,11 +204,14 @@ def _swap(work: Path, folder: Path) -> None:
 def record_run(run: ChapterRun) -> list[Path]:
     """Copy the numbers and the record of a run into the book as recorded results.
 
+    A run of some of a profile's seeds takes the profile's place; its record tells the seeds.
+
     Returns:
-        The files written: ``book/results/recorded/CHAPTER-PROFILE.csv`` and ``.json``.
+        The files written: ``book/results/recorded/CHAPTER-PROFILE.csv`` and ``.json``, and
+        ``CHAPTER-PROFILE-images.csv.gz`` where values of single images were kept.
     """
     target = results.FOLDER / "recorded"
-    stem = f"{run.record.chapter}-{run.folder.name}"
+    stem = f"{run.record.chapter}-{_recorded_name(run)}"
     table = pd.read_csv(run.folder / RESULTS, dtype={"seed": "Int64"})
     if "source" in table:
         table = table.assign(source="recorded")
@@ -219,3 +222,10 @@ def record_run(run: ChapterRun) -> list[Path]:
         written.append(target / f"{stem}-{results.IMAGES}")
         shutil.copyfile(run.folder / results.IMAGES, written[2])
     return written
+
+
+def _recorded_name(run: ChapterRun) -> str:
+    """The profile where only the seeds differ from it, else the name of the run's folder."""
+    whole = find_chapter(run.record.chapter).parameters(run.record.profile).model_dump()
+    changed = {name for name, value in run.record.parameters.items() if whole[name] != value}
+    return run.record.profile if changed <= {"seeds"} else run.folder.name

@@ -1,12 +1,14 @@
 """Results tables: tidy, one row per number, the same columns everywhere."""
 
+import gzip
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from helpers.errors import DataError
-from helpers.files import write_text
+from helpers.files import replacing, write_text
 from helpers.paths import PROJECT
 
 COLUMNS = [
@@ -25,6 +27,8 @@ COLUMNS = [
     "n",
     "note",
 ]
+# What is kept of every image.
+IMAGE_METRICS = ("dice", "iou", "pq", "pq_paper", "foreground_dice", "ap_50", "aji")
 FOLDER = PROJECT / "book" / "results"
 
 
@@ -52,6 +56,52 @@ def read_table(path: Path) -> pd.DataFrame:
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write a results table as CSV, whole or not at all."""
     write_text(path, table.to_csv(index=False, float_format="%.5g", lineterminator="\n"))
+
+
+def baseline_models(models: Sequence[dict]) -> list[dict]:
+    """What needs no training, as models of their own: one for each name and seed.
+
+    Args:
+        models: each with its seed and, under ``"baselines"``, rows by name and tested data.
+    """
+    found = {}
+    for model in models:
+        for name, tested in model.get("baselines", {}).items():
+            known = {"method": name, "rate": None, "seed": model["seed"]}
+            own = {**known, "condition": {"train": "", **known}, "tested": tested}
+            found.setdefault((model["seed"], name), own)
+    return list(found.values())
+
+
+def per_image(models: Sequence[dict]) -> pd.DataFrame | None:
+    """One row per model and tested image, what needs no training included.
+
+    Args:
+        models: each with a ``"condition"`` (train, method, rate in per cent, seed) and
+            ``"tested"``, rows of :func:`helpers.experiments.prepared.image_row` by tested data.
+            Of two models with the same condition, which are the same model, one is kept.
+
+    Returns:
+        Columns train, method, rate, seed, test, image, group, modality and
+        :data:`IMAGE_METRICS`; ``None`` where models do not say their condition.
+    """
+    found = {}
+    for model in [*models, *baseline_models(models)]:
+        for test, rows in model.get("tested", {}).items():
+            frame = pd.DataFrame(rows).rename(columns={"id": "image"}).assign(test=test)
+            frame = frame.assign(**model["condition"])
+            found.setdefault((*model["condition"].values(), test), frame)
+    if not found:
+        return None
+    names = ["train", "method", "rate", "seed", "test", "image", "group", "modality"]
+    return pd.concat(found.values(), ignore_index=True)[[*names, *IMAGE_METRICS]]
+
+
+def write_images(table: pd.DataFrame, path: Path) -> None:
+    """Write values of single images as gzipped CSV; equal tables give equal bytes."""
+    text = table.to_csv(index=False, float_format="%.5g", lineterminator="\n")
+    with replacing(path) as temporary:
+        temporary.write_bytes(gzip.compress(text.encode(), mtime=0))
 
 
 def published(*chapters: str) -> pd.DataFrame:

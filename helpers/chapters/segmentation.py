@@ -12,7 +12,7 @@ from helpers.experiments.prepared import Prepared
 from helpers.experiments.subset import Recipe
 from helpers.models.device import resolve_device, resolve_precision
 from helpers.paths import runs_dir
-from helpers.training.loop import TrainingPlan
+from helpers.training.loop import Optimiser, Schedule, TrainingPlan
 
 Share = Annotated[float, Field(gt=0, le=1)]
 Seed = Annotated[int, Field(ge=0)]
@@ -39,7 +39,13 @@ class SegmentationParameters(ChapterParameters):
     steps: int = Field(80, ge=1, description="optimisation steps on all patches")
     batch_size: int = Field(4, ge=1, description="crops per step")
     crop: int = Field(64, ge=16, description="side of the training crops, a multiple of 8")
-    learning_rate: float = Field(0.1, gt=0, description="of SGD")
+    optimiser: Optimiser = Field("sgd", description="sgd (momentum 0.9, as published) or adamw")
+    schedule: Schedule = Field(
+        "cellpose", description="after the warm-up: cellpose (ten halvings) or cosine (to zero)"
+    )
+    learning_rate: float = Field(0.1, gt=0, description="of the optimiser, at its highest")
+    weight_decay: float = Field(1e-4, ge=0, description="of the optimiser")
+    warmup_share: float = Field(0.05, ge=0, le=1, description="of the steps, at the beginning")
     scale_range: float = Field(0.5, ge=0, lt=2, description="width of the random scale interval")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="to train on")
     precision: Literal["auto", "bfloat16", "float32"] = Field("auto", description="of the network")
@@ -75,8 +81,12 @@ def worker_count(parameters: SegmentationParameters) -> int:
     return max(1, (os.cpu_count() or 1) // parameters.threads)
 
 
-def prepare(parameters: SegmentationParameters) -> Prepared:
-    """Data of a chapter: read or generated, split by group, cut, with flow targets."""
+def prepare(parameters: SegmentationParameters, turn: int | None = None) -> Prepared:
+    """Data of a chapter: read or generated, split by group, cut, with flow targets.
+
+    Args:
+        turn: of a split that rotates with the seed of the models; ``None`` for the fixed one.
+    """
     settings = DataSettings(
         dataset=parameters.dataset,
         n_images=parameters.n_images,
@@ -91,6 +101,7 @@ def prepare(parameters: SegmentationParameters) -> Prepared:
             parameters.edge,
             parameters.min_instances,
         ),
+        turn=turn,
     )
     return prepare_data(settings, runs_dir() / "data", worker_count(parameters))
 
@@ -107,7 +118,11 @@ def recipe(parameters: SegmentationParameters, seed: int) -> Recipe:
         steps=parameters.steps,
         batch_size=parameters.batch_size,
         crop=parameters.crop,
+        optimiser=parameters.optimiser,
+        schedule=parameters.schedule,
         learning_rate=parameters.learning_rate,
+        weight_decay=parameters.weight_decay,
+        warmup_share=parameters.warmup_share,
         scale_range=parameters.scale_range,
         precision=precision_name(parameters),
     )

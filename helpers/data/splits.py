@@ -1,5 +1,6 @@
 """Splits that never tear a group (source image, patient) apart."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -46,4 +47,39 @@ def split_by_group(
     if not chosen:
         chosen = [int(np.argmin(sizes))]
     in_test = np.isin(member, chosen)
+    return np.flatnonzero(~in_test), np.flatnonzero(in_test)
+
+
+def rotating_split(
+    groups: Sequence[str], test_share: float, turn: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """One of several splits of few items, whose test parts together hold every item.
+
+    The items stand in a circle, group by group in random order. Turn 0 tests the first
+    ``ceil(test_share * n)`` of them, every further turn as many that follow, so that in about
+    ``1 / test_share`` turns each is tested once and a few are tested twice. A group that is tested
+    in part is tested whole.
+
+    Args:
+        groups: group of each of the n items.
+        test_share: wanted share of items in the test part, between 0 and 1 (exclusive).
+        turn: 0 or above; the circle goes on for ever.
+        rng: of the order; in an equal state for all turns.
+
+    Returns:
+        (training indices, test indices), each int64 and ascending; neither is empty.
+
+    Raises:
+        ParameterError: nothing would be left to train on.
+    """
+    names, member = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    circle = np.argsort(rng.permutation(len(names))[member], kind="stable")
+    n_tested = math.ceil(test_share * len(member) - 1e-9)
+    tested = circle[(turn * n_tested + np.arange(n_tested)) % len(member)]
+    in_test = np.isin(member, member[tested])
+    if in_test.all():
+        raise ParameterError(
+            f"test_share={test_share}: turn {turn} tests all {len(names)} group(s) of "
+            f"{len(member)} item(s). Take a smaller share, or data with more groups."
+        )
     return np.flatnonzero(~in_test), np.flatnonzero(in_test)

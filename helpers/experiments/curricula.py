@@ -24,11 +24,13 @@ class Arm:
         method: what is compared.
         stage: its last stage.
         rate: share of a domain that the method is about, or ``None``.
+        note: what else there is to say of it.
     """
 
     method: str
     stage: Stage
     rate: float | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,13 @@ class Course:
         return stage
 
     def joint(self, *roles: str) -> Stage:
-        """All patches of several domains together, for as many steps as the path has in all."""
+        """Several domains together, for as many steps as the path has in all.
+
+        Each has an equal part of every batch, however many patches it has.
+        """
         steps = self.first.plan.steps + (len(roles) - 1) * self.steps
         recipe = replace(self.first, plan=replace(self.first.plan, steps=steps))
-        return Stage(tuple(map(Portion, roles)), recipe)
+        return Stage(tuple(Portion(role, share=1 / len(roles)) for role in roles), recipe)
 
 
 def zero_shot(course: Course, methods: Sequence[str], rates: Sequence[float]) -> list[Arm]:
@@ -124,17 +129,22 @@ def orders(course: Course) -> list[Arm]:
 
 
 def replays(
-    course: Course, methods: Sequence[str], rates: Sequence[float], sizes: tuple[int, int]
+    course: Course,
+    methods: Sequence[str],
+    rates: Sequence[float],
+    sizes: tuple[int, int],
+    share: float = 0.5,
 ) -> list[Arm]:
     """Table VIII: the target with a share of the source added.
 
     Published setting: the subset is added to the target's patches and the epochs stay the same,
     so that the steps grow with the pool. Controlled setting: a share ``rate`` of the source fills
-    a fixed half of every batch, at equal steps.
+    a fixed part of every batch, at equal steps.
 
     Args:
         rates: shares of the source, above 0.
         sizes: patches of target and source.
+        share: of every batch, in the controlled setting.
     """
     start = course.path([SOURCE])
     arms = [Arm("none", course.path([SOURCE, TARGET]), 0.0)]
@@ -144,8 +154,8 @@ def replays(
             grown = _grown(course, rate, sizes)
             both = (Portion(TARGET), Portion(SOURCE, rate, method))
             arms.append(Arm(f"appended, {method}", grown.go_on(start, *both), rate))
-            half = (Portion(TARGET, share=0.5), Portion(SOURCE, rate, method, share=0.5))
-            arms.append(Arm(f"controlled, {method}", course.go_on(start, *half), rate))
+            mixed = course.go_on(start, *_replayed(method, rate, share))
+            arms.append(Arm(f"controlled, {method}", mixed, rate))
     return arms
 
 
@@ -160,14 +170,33 @@ def _grown(course: Course, rate: float, sizes: tuple[int, int]) -> Course:
 def shares(course: Course, method: str, rate: float, values: Sequence[float]) -> list[Arm]:
     """The same replayed subset at several shares of the batch, equal steps."""
     start = course.path([SOURCE])
-    arms = []
-    for share in values:
-        portions = (
-            Portion(TARGET, share=1 - share),
-            Portion(SOURCE, rate, method, share=share),
-        )
-        arms.append(Arm(f"share {share:.0%}", course.go_on(start, *portions), rate))
-    return arms
+    return [
+        Arm(f"share {share:.0%}", course.go_on(start, *_replayed(method, rate, share)), rate)
+        for share in values
+    ]
+
+
+def _replayed(method: str, rate: float, share: float) -> tuple[Portion, Portion]:
+    return (Portion(TARGET, share=1 - share), Portion(SOURCE, rate, method, share=share))
+
+
+def anchored(course: Course, weight: float) -> Arm:
+    """L2-SP: the target without replay, weights pulled back to where they start."""
+    keep = Keep(anchor=weight)
+    return Arm("L2-SP", course.go_on(course.path([SOURCE]), Portion(TARGET), keep=keep))
+
+
+def distilled(course: Course, weight: float) -> Arm:
+    """Distillation: the target without replay, answers held to those of the start."""
+    keep = Keep(teacher=weight)
+    return Arm("distillation", course.go_on(course.path([SOURCE]), Portion(TARGET), keep=keep))
+
+
+def adaptive(course: Course, method: str, rate: float, rule: AdaptiveShare) -> Arm:
+    """As much replay of a subset as is being forgotten."""
+    portions = _replayed(method, rate, rule.high)
+    stage = course.go_on(course.path([SOURCE]), *portions, keep=Keep(adaptive=rule))
+    return Arm("adaptive replay", stage, rate)
 
 
 def rivals(
@@ -176,7 +205,7 @@ def rivals(
     rate: float,
     anchor: float,
     teacher: float,
-    adaptive: AdaptiveShare,
+    rule: AdaptiveShare,
     share: float,
 ) -> list[Arm]:
     """What else is done against forgetting, at equal steps.
@@ -184,24 +213,15 @@ def rivals(
     Args:
         method, rate: of the replayed subset, where there is one.
         anchor: weight of L2-SP; teacher: weight of distillation.
-        adaptive: the rule of the adaptive share.
+        rule: of the adaptive share.
         share: of the batch that replay with distillation replays.
     """
-    start = course.path([SOURCE])
-
-    def replayed(part: float) -> tuple[Portion, Portion]:
-        return (Portion(TARGET, share=1 - part), Portion(SOURCE, rate, method, share=part))
-
-    target = Portion(TARGET)
-    both = Keep(teacher=teacher)
+    portions = _replayed(method, rate, share)
+    both = course.go_on(course.path([SOURCE]), *portions, keep=Keep(teacher=teacher))
     return [
         Arm("joint", course.joint(TARGET, SOURCE)),
-        Arm("L2-SP", course.go_on(start, target, keep=Keep(anchor=anchor))),
-        Arm("distillation", course.go_on(start, target, keep=Keep(teacher=teacher))),
-        Arm("replay + distillation", course.go_on(start, *replayed(share), keep=both), rate),
-        Arm(
-            "adaptive replay",
-            course.go_on(start, *replayed(adaptive.high), keep=Keep(adaptive=adaptive)),
-            rate,
-        ),
+        anchored(course, anchor),
+        distilled(course, teacher),
+        Arm("replay + distillation", both, rate),
+        adaptive(course, method, rate, rule),
     ]

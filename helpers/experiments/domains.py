@@ -1,6 +1,7 @@
 """Domains: the data sets between which models are moved, each with its patches and test images."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -22,10 +23,16 @@ class Domain:
     Attributes:
         name: of the role or of the data, as pages show it.
         prepared: patches and held-out images.
+        turns: where the split rotates, the same by the seed of the models; empty where it is fixed.
     """
 
     name: str
     prepared: Prepared
+    turns: Mapping[int, Prepared] = field(default_factory=dict, hash=False)
+
+    def turned(self, seed: int) -> "Domain":
+        """The domain as models of this seed see it."""
+        return Domain(self.name, self.turns[seed]) if self.turns else self
 
     @cached_property
     def store(self) -> PatchStore:

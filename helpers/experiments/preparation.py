@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from helpers import fingerprints
-from helpers.data.datasets import Dataset, SyntheticSpec, open_dataset
+from helpers.data.datasets import Dataset, SyntheticSpec, open_dataset, split_name
 from helpers.data.patches import PatchGrid
 from helpers.data.preprocess import Polarity, prepare
 from helpers.data.readers import Item, Reader
 from helpers.data.sample import Sample
-from helpers.data.splits import split_by_group
+from helpers.data.splits import rotating_split, split_by_group
 from helpers.errors import DataError
 from helpers.experiments.prepared import (
     PATCHES,
@@ -39,6 +39,8 @@ class DataSettings:
         seed: of generation, drawing and split.
         polarity: see :func:`helpers.data.preprocess.prepare`.
         grid: how training images are cut into patches; test images stay whole.
+        turn: of a split that rotates (:func:`helpers.data.splits.rotating_split`); ``None`` for
+            the one split that ``seed`` gives.
     """
 
     dataset: str
@@ -49,6 +51,7 @@ class DataSettings:
     seed: int
     polarity: Polarity
     grid: PatchGrid
+    turn: int | None = None
 
 
 def prepare_data(settings: DataSettings, cache: Path, workers: int = 1) -> Prepared:
@@ -107,7 +110,11 @@ def _split(dataset: Dataset, settings: DataSettings) -> tuple[list[Item], list[I
     items = list(dataset.items)
     if 0 < settings.n_images < len(items):
         items = [items[i] for i in np.sort(rng.permutation(len(items))[: settings.n_images])]
-    train, test = split_by_group([item.group for item in items], settings.test_share, rng)
+    groups = [item.group for item in items]
+    if settings.turn is None:
+        train, test = split_by_group(groups, settings.test_share, rng)
+    else:
+        train, test = rotating_split(groups, settings.test_share, settings.turn, rng)
     if 0 < settings.max_test_images < len(test):
         test = np.sort(rng.permutation(test)[: settings.max_test_images])
     return [items[i] for i in train], [items[i] for i in test]
@@ -117,12 +124,23 @@ def _summary(
     dataset: Dataset, training: list[Sample], held_out: list[Sample], folder: Path
 ) -> dict:
     files = [folder / TEST, folder / PATCHES / "patches.npy", folder / PATCHES / "meta.json"]
+    tested = {
+        "test_ids": [sample.id for sample in held_out],
+        "test_groups": [sample.group for sample in held_out],
+        "test_modalities": [_modality(sample, dataset) for sample in held_out],
+    }
     return {
-        "content": fingerprints.of_json([fingerprints.of_file(path) for path in files]),
+        "content": fingerprints.of_json([*map(fingerprints.of_file, files), tested]),
         "provenance": dataset.provenance,
         "train_ids": [sample.id for sample in training],
-        "test_ids": [sample.id for sample in held_out],
+        **tested,
     }
+
+
+def _modality(sample: Sample, dataset: Dataset) -> str:
+    """What the reader says, or else which of several joined data sets the image is from."""
+    joined = len(split_name(dataset.name)) > 1
+    return sample.modality or (sample.id.partition("/")[0] if joined else "")
 
 
 def _read(reader: Reader, items: list[Item], polarity: Polarity, workers: int) -> list[Sample]:

@@ -8,10 +8,13 @@ import numpy as np
 
 from helpers.data.sample import Sample
 from helpers.features.descriptor import describe_all
-from helpers.files import replacing
+from helpers.files import replacing, write_json
+from helpers.metrics import evaluate
+from helpers.metrics.baselines import BASELINES, baseline_masks
 from helpers.training.targets import PatchStore, open_store
 
 SUMMARY, TEST, PATCHES = "prepared.json", "test.npz", "patches"
+Row = dict[str, float | str]
 
 
 @dataclass(frozen=True)
@@ -20,10 +23,13 @@ class Prepared:
 
     Attributes:
         folder: where they lie.
-        content: sha256 over patches, targets and test images: equal content, equal trials, however
-            the data were read.
+        content: sha256 over patches, targets and test images with their names: equal content, equal
+            trials, however the data were read.
         provenance: name, source, completeness, coverage and fingerprint of the data set.
         train_ids, test_ids: images on either side of the split.
+        test_groups: group of each test image.
+        test_modalities: what kind of picture it is, or which of several joined data sets it is
+            from; empty where neither is known.
     """
 
     folder: Path
@@ -31,6 +37,8 @@ class Prepared:
     provenance: dict
     train_ids: list[str]
     test_ids: list[str]
+    test_groups: list[str]
+    test_modalities: list[str]
 
     def patches(self) -> PatchStore:
         """The training patches, memory-mapped."""
@@ -48,10 +56,48 @@ class Prepared:
     def test_samples(self) -> list[Sample]:
         """The held-out images, whole, grey and scaled."""
         with np.load(self.folder / TEST) as arrays:
+            names = zip(self.test_ids, self.test_groups, self.test_modalities, strict=True)
             return [
-                Sample(arrays[f"image{i}"], arrays[f"labels{i}"], name, name)
-                for i, name in enumerate(self.test_ids)
+                Sample(arrays[f"image{i}"], arrays[f"labels{i}"], *told)
+                for i, told in enumerate(names)
             ]
+
+    def baselines(self) -> dict[str, list[Row]]:
+        """Rows of :func:`image_row` for what needs no training, computed once.
+
+        By the names of :data:`helpers.metrics.baselines.BASELINES`.
+        """
+        path = self.folder / "baselines.json"
+        if not path.is_file():
+            found = [
+                (sample, baseline_masks(sample.image, sample.labels))
+                for sample in self.test_samples()
+            ]
+            rows = {
+                name: [image_row(sample, masks[name], masks[name] > 0) for sample, masks in found]
+                for name in BASELINES
+            }
+            write_json(path, rows)
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
+def image_row(sample: Sample, masks: np.ndarray, foreground: np.ndarray) -> Row:
+    """What is kept of a prediction: which image it is of, and all metrics.
+
+    Args:
+        masks: predicted instances, int32 (height, width).
+        foreground: bool (height, width), the predicted foreground before instances are made of it:
+            a network whose flows are not there yet finds no instance, and ``foreground_dice`` tells
+            that from one that sees nothing.
+    """
+    before = evaluate(sample.labels, foreground.astype(np.int32)).dice
+    return {
+        "id": sample.id,
+        "group": sample.group,
+        "modality": sample.modality,
+        "foreground_dice": before,
+        **evaluate(sample.labels, masks).as_dict(),
+    }
 
 
 def open_prepared(folder: Path) -> Prepared:

@@ -53,7 +53,7 @@ def list_trials(
     recipes: list[Recipe],
     n_bins: int,
 ) -> list[RedundancyTrial]:
-    """All trials of the chapter: selections x rates x seeds at equal steps, then equal epochs.
+    """All trials, seed by seed: selections x rates at equal steps, then equal epochs.
 
     At rate 1 there is nothing to choose and the two budgets are the same: one trial per seed.
 
@@ -63,14 +63,9 @@ def list_trials(
     small = [rate for rate in rates if rate < 1]
     arms = [(selection, "steps") for selection in selections]
     arms += [("random", "epochs")] if equal_epochs else []
-    trials = [
-        RedundancyTrial(selection, rate, budget, recipe, n_bins)
-        for selection, budget in arms
-        for rate in small
-        for recipe in recipes
-    ]
-    full = [RedundancyTrial("all", 1.0, "steps", recipe, n_bins) for recipe in recipes]
-    return trials + (full if 1.0 in rates else [])
+    kinds = [(selection, rate, budget) for selection, budget in arms for rate in small]
+    kinds += [("all", 1.0, "steps")] if 1.0 in rates else []
+    return [RedundancyTrial(*kind, recipe, n_bins) for recipe in recipes for kind in kinds]
 
 
 def choose_patches(trial: RedundancyTrial, prepared: Prepared) -> np.ndarray:

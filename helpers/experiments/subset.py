@@ -12,11 +12,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from helpers.experiments.prepared import Prepared
-from helpers.metrics import evaluate
+from helpers.experiments.prepared import Prepared, Row, image_row
 from helpers.models.cpnet import build_cpnet, save_weights
 from helpers.models.device import resolve_device
-from helpers.models.predict import predict_masks
+from helpers.models.predict import MaskOptions, flows_to_masks, predict_flows
 from helpers.replay import Mixer, appended
 from helpers.training.feed import Feed
 from helpers.training.loop import TrainingPlan, train
@@ -112,12 +111,14 @@ def progress(name: str, steps: int) -> Iterator[Callable[[int, float], None]]:
 
 def measure(
     network: torch.nn.Module, prepared: Prepared, precision: torch.dtype, examples: Path
-) -> list[dict]:
+) -> list[Row]:
     """Metrics of every held-out image; the first few predictions are kept in ``examples``."""
+    options = MaskOptions()
     rows, kept = [], {}
     for index, sample in enumerate(prepared.test_samples()):
-        masks = predict_masks(network, sample.image[..., 0], precision)
-        rows.append({"id": sample.id, **evaluate(sample.labels, masks).as_dict()})
+        flows = predict_flows(network, sample.image[..., 0], precision, options)
+        masks = flows_to_masks(flows, options)
+        rows.append(image_row(sample, masks, flows[2] > options.cellprob_threshold))
         if index < EXAMPLES:
             kept[f"masks{index}"] = masks
     with examples.open("wb") as stream:

@@ -213,7 +213,7 @@ def test_words_hold_the_numbers_of_their_source():
 
 def model(path, seed=0):
     image = {"id": "x", **dict.fromkeys(("iou", "dice", "precision", "recall", "accuracy"), 0.5)}
-    image |= dict.fromkeys(("pq_paper", "pq", "ap_50", "aji"), 0.4)
+    image |= dict.fromkeys(("pq_paper", "pq", "ap_50", "aji", "foreground_dice"), 0.4)
     images = {role: [image, {**image, "dice": 0.7}] for role in ROLES}
     check = {"step": 0, "replayed": 0.5, **dict.fromkeys(ROLES, 0.6)}
     own = {"domains": images, "checks": [check]}
@@ -225,7 +225,7 @@ def test_a_results_table_has_a_row_for_every_domain_and_metric():
     parameters = TransferParameters(target="monuseg")
     mixture = model(["source", "target"]) | {"path": [["source"], ["target", "source"]]}
     table = tables.results_table(parameters, "replay", "VIII", [mixture])
-    assert len(table) == 3 * 9
+    assert len(table) == 3 * 10
     assert set(table["dataset_train"]) == {"source -> source + target"}
     dice = table[(table["metric"] == "dice") & (table["dataset_test"] == "third")].iloc[0]
     assert (dice["value"], dice["std"], dice["n"]) == (pytest.approx(0.6), pytest.approx(0.1), 2)

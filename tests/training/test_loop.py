@@ -23,6 +23,8 @@ from helpers.training.watch import Watch, evenly, foreground_dice
 from tests.shapes import disc_sample
 
 PLAN = TrainingPlan(steps=6, batch_size=2, crop=32, checkpoint_every=2)
+ADAMW = dataclasses.replace(PLAN, optimiser="adamw", schedule="cosine", learning_rate=3e-3)
+both = pytest.mark.parametrize("plan", [PLAN, ADAMW], ids=["sgd", "adamw"])
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +66,22 @@ def test_the_rate_warms_up_from_above_zero_holds_and_halves_ten_times():
     np.testing.assert_allclose(rates[400:], np.repeat(0.1 * 0.5 ** np.arange(1, 11), 10))
 
 
+def test_the_cosine_is_that_of_pytorch_after_the_warm_up():
+    plan = TrainingPlan(100, schedule="cosine", learning_rate=0.1, warmup_share=0.1)
+    rates = [learning_rate_at(step, plan) for step in range(100)]
+    np.testing.assert_allclose(rates[:10], np.arange(1, 11) / 100)
+    optimiser = torch.optim.SGD([torch.zeros(1)], lr=0.1)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=90)
+    for rate in rates[10:]:
+        assert rate == pytest.approx(schedule.get_last_lr()[0])
+        optimiser.step()
+        schedule.step()
+
+
+@pytest.mark.parametrize("schedule", ["cellpose", "cosine"])
 @pytest.mark.parametrize("steps", [1, 2, 7, 33])
-def test_every_step_has_a_positive_rate(steps):
-    plan = TrainingPlan(steps=steps)
+def test_every_step_has_a_positive_rate(steps, schedule):
+    plan = TrainingPlan(steps=steps, schedule=schedule)
     assert all(0 < learning_rate_at(step, plan) <= 0.1 for step in range(steps))
 
 
@@ -86,8 +101,9 @@ def test_two_runs_give_identical_weights_and_another_seed_does_not(store):
     assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
-def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(store, tmp_path):
-    whole, _ = weights_after(store, PLAN)
+@both
+def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(store, tmp_path, plan):
+    whole, _ = weights_after(store, plan)
 
     class Killed(Exception):
         pass
@@ -97,8 +113,8 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(store,
             raise Killed
 
     with pytest.raises(Killed):
-        weights_after(store, PLAN, checkpoint=tmp_path / "c.pt", on_step=kill)
-    resumed, log = weights_after(store, PLAN, checkpoint=tmp_path / "c.pt")
+        weights_after(store, plan, checkpoint=tmp_path / "c.pt", on_step=kill)
+    resumed, log = weights_after(store, plan, checkpoint=tmp_path / "c.pt")
     assert_same(whole, resumed)
     assert len(log.losses) == 6
 
@@ -127,13 +143,14 @@ def distance(network, start):
     return sum(float(((p.detach() - start[n]) ** 2).sum()) for n, p in network.named_parameters())
 
 
-def test_an_anchor_keeps_the_weights_near_their_start(store):
+@both
+def test_an_anchor_keeps_the_weights_near_their_start(store, plan):
     start = {name: p.detach().clone() for name, p in build_cpnet(2, 0).named_parameters()}
     moved = []
     for weight in (0.0, 1.0):
         network = build_cpnet(2, 0)
         guidance = Guidance(anchor=Anchor(network, weight))
-        train(network, feed(store, PLAN), PLAN, 0, guidance)
+        train(network, feed(store, plan), plan, 0, guidance)
         moved.append(distance(network, start))
     assert moved[1] < 0.9 * moved[0]
 

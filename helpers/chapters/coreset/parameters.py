@@ -26,6 +26,9 @@ class Parameters(SegmentationParameters):
     n_images: int = Field(56, ge=0, description="images generated, or drawn at most (0: all)")
     seeds: list[Seed] = Field([0, 1], description="one draw and one model each")
     steps: int = Field(36, ge=1, description="optimisation steps of every model")
+    rotate: bool = Field(
+        False, description="split anew for each seed, so that in turn all images are tested"
+    )
     features: str = Field(
         "mae",
         pattern=r"^(mae|descriptor|pixels|mae-vit-base|lunit-dino-vits(8|16)|timm:.+)$",

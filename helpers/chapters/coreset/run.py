@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from helpers import fingerprints
+from helpers.chapters import segmentation
 from helpers.chapters.coreset.parameters import Parameters
-from helpers.chapters.segmentation import precision_name, prepare, recipe, worker_count
+from helpers.chapters.coreset.tables import METHOD_NAMES
+from helpers.chapters.segmentation import precision_name, recipe, worker_count
 from helpers.experiments import coreset
 from helpers.experiments.coreset import Choice, agreement, choose, list_trials
 from helpers.experiments.encoding import (
@@ -18,7 +20,7 @@ from helpers.experiments.encoding import (
     tell_kinds_apart,
 )
 from helpers.experiments.prepared import Prepared
-from helpers.experiments.subset import run_subset_trial
+from helpers.experiments.subset import SubsetTrial, run_subset_trial
 from helpers.experiments.trials import TrialStore, run_trials
 from helpers.features.projection import project
 from helpers.models.device import resolve_device
@@ -42,6 +44,17 @@ __all__ = [
     "train",
 ]
 HEAD = 32
+
+
+def prepare(parameters: Parameters, seed: int | None = None) -> Prepared:
+    """The data of the chapter.
+
+    Args:
+        seed: where the split rotates, that of the models that see them; the first if ``None``.
+    """
+    if not parameters.rotate:
+        return segmentation.prepare(parameters)
+    return segmentation.prepare(parameters, parameters.seeds[0] if seed is None else seed)
 
 
 def mae_trial(parameters: Parameters) -> MaeTrial:
@@ -124,13 +137,25 @@ def check_features(parameters: Parameters, prepared: Prepared, folder: Path) -> 
 def _contrast(parameters: Parameters) -> list[Prepared]:
     if not parameters.contrast:
         return []
-    return [prepare(parameters.model_copy(update={"dataset": parameters.contrast}))]
+    return [segmentation.prepare(parameters.model_copy(update={"dataset": parameters.contrast}))]
 
 
 def choices_to_train(parameters: Parameters, features: np.ndarray) -> list[Choice]:
-    """All selections on which models are trained, and all patches."""
-    rates = [*parameters.rates, 1.0]
-    return choose(features, parameters.methods, rates, parameters.seeds, parameters.n_bins)
+    """All selections on which models are trained, and all patches.
+
+    Args:
+        features: of the patches of :func:`prepare`. Where the split rotates, further seeds choose
+            from patches, and see features, of their own.
+    """
+    rates, (first, *others) = [*parameters.rates, 1.0], parameters.seeds
+    if not parameters.rotate:
+        return choose(features, parameters.methods, rates, parameters.seeds, parameters.n_bins)
+    choices = choose(features, parameters.methods, rates, [first], parameters.n_bins)
+    for seed in others:
+        prepared = prepare(parameters, seed)
+        own = embed(parameters, prepared, pretrain(parameters, prepared)[1])
+        choices += choose(own, parameters.methods, rates, [seed], parameters.n_bins)
+    return choices
 
 
 def choices_for_coverage(parameters: Parameters, features: np.ndarray) -> list[Choice]:
@@ -147,25 +172,51 @@ def cover(
 
 
 def train(parameters: Parameters, prepared: Prepared, choices: list[Choice]) -> list[dict]:
-    """Train and measure one model per choice; those already there are read.
+    """Train and measure one model per choice, seed by seed; those already there are read.
 
     Returns:
-        In the order of the choices: method, rate, seed and what the trial left.
+        In the order of the choices: method, rate, seed, what the trial left, and what identifies
+        and accompanies its images (see :func:`helpers.chapters.results.per_image`).
     """
+    data = {
+        seed: prepare(parameters, seed) if parameters.rotate else prepared
+        for seed in parameters.seeds
+    }
     trials = list_trials(choices, {seed: recipe(parameters, seed) for seed in parameters.seeds})
     subsets = {choice.subset: choice.indices for choice in choices}
-    distinct = list(dict.fromkeys(trials))
+    distinct = sorted(dict.fromkeys(trials), key=lambda trial: trial.recipe.seed)
     results = run_trials(
         distinct,
-        partial(run_subset_trial, prepared=prepared, subsets=subsets),
-        trial_store(prepared),
+        partial(_run_trial, data=data, subsets=subsets),
+        lambda trial: trial_store(data[trial.recipe.seed]),
         worker_count(parameters),
     )
     by_trial = dict(zip(distinct, results, strict=True))
-    return [
-        {"method": c.method, "rate": c.rate, "seed": c.seed, **by_trial[trial]}
-        for c, trial in zip(choices, trials, strict=True)
-    ]
+    baselines = {
+        seed: {name: {parameters.dataset: rows} for name, rows in own.baselines().items()}
+        for seed, own in data.items()
+    }
+    models = []
+    for choice, trial in zip(choices, trials, strict=True):
+        known = {"method": choice.method, "rate": choice.rate, "seed": choice.seed}
+        shown = {"method": METHOD_NAMES[choice.method], "rate": 100 * choice.rate}
+        result = by_trial[trial]
+        models.append(
+            {
+                **known,
+                **result,
+                "condition": {"train": parameters.dataset, **known, **shown},
+                "tested": {parameters.dataset: result["images"]},
+                "baselines": baselines[choice.seed],
+            }
+        )
+    return models
+
+
+def _run_trial(
+    trial: SubsetTrial, folder: Path, data: dict[int, Prepared], subsets: dict[str, np.ndarray]
+) -> dict:
+    return run_subset_trial(trial, folder, data[trial.recipe.seed], subsets)
 
 
 def trial_store(prepared: Prepared) -> TrialStore:

@@ -11,7 +11,7 @@ from helpers.chapters.results import tidy
 from helpers.experiments.coreset import ALL, Choice
 from helpers.metrics import student_interval
 
-METRICS = ("iou", "dice", "pq_paper", "pq", "ap_50", "aji")
+METRICS = ("iou", "dice", "pq_paper", "pq", "ap_50", "aji", "foreground_dice")
 METRIC_NAMES = {
     "iou": "IoU",
     "dice": "Dice",
@@ -19,6 +19,7 @@ METRIC_NAMES = {
     "pq": "panoptic quality",
     "ap_50": "AP at IoU 0.5",
     "aji": "AJI",
+    "foreground_dice": "Dice of the foreground before instances",
     "coverage_mean": "mean distance to the nearest chosen patch",
     "coverage_p95": "95th percentile of that distance",
     "cells_hit": "share of k-means cells hit",
@@ -53,13 +54,25 @@ def results_table(parameters: Parameters, models: list[dict]) -> pd.DataFrame:
     """One row per model and metric: mean and standard deviation over held-out images."""
     rows = []
     for model in models:
-        images = pd.DataFrame(model["images"])
         note = f"std over images; {model['n_patches']} patches, {model['n_instances']} instances"
-        for metric in METRICS:
-            values = images[metric].dropna()
-            spread = {"std": values.std(ddof=0), "n": len(values), "note": note}
-            rows.append(_row(parameters, "II", model, metric, values.mean()) | spread)
+        rows += _measured(parameters, "II", model, model["images"], note)
+    for model in all_results.baseline_models(models):
+        images = model["tested"][parameters.dataset]
+        note = "std over images; no training"
+        rows += _measured(parameters, "baselines", model, images, note)
     return tidy(rows)
+
+
+def _measured(
+    parameters: Parameters, table: str, model: dict, images: list[dict], note: str
+) -> list[dict]:
+    frame = pd.DataFrame(images)
+    rows = []
+    for metric in METRICS:
+        values = frame[metric].dropna()
+        spread = {"std": values.std(ddof=0), "n": len(values), "note": note}
+        rows.append(_row(parameters, table, model, metric, values.mean()) | spread)
+    return rows
 
 
 def coverage_table(

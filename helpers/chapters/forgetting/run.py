@@ -69,8 +69,8 @@ def inverted_domains(parameters: Parameters) -> dict[str, Domain]:
 
 
 def inverted_arms(parameters: Parameters) -> list[Arm]:
-    """Each domain alone, and one after the other both ways, every seed."""
-    paths = [(SOURCE,), (TARGET,), (SOURCE, TARGET), (TARGET, SOURCE)]
+    """Each domain alone, and the target after the source, every seed."""
+    paths = [(SOURCE,), (TARGET,), (SOURCE, TARGET)]
     return [
         Arm("same polarity", course(parameters, seed).path(path))
         for seed in parameters.seeds
@@ -90,4 +90,5 @@ def results_table(parameters: Parameters, models: Mapping[str, list[dict]]) -> p
     plain = [model for name in ("V", "polarity") for model in models.get(name, [])]
     on_target = [model for model in plain if model["path"][-1] == [TARGET]]
     parts.append(tables.losses_table(parameters, CHAPTER, on_target))
+    parts.append(tables.baselines_table(parameters, CHAPTER, models["V"]))
     return pd.concat([part for part in parts if len(part)], ignore_index=True)

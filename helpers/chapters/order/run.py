@@ -39,7 +39,8 @@ def arms(parameters: Parameters) -> list[Arm]:
 
 def results_table(parameters: Parameters, models: list[dict]) -> pd.DataFrame:
     """All numbers of the chapter."""
-    return tables.results_table(parameters, "order", "VII", models)
+    own = tables.results_table(parameters, "order", "VII", models)
+    return pd.concat([own, tables.baselines_table(parameters, "order", models)], ignore_index=True)
 
 
 def retention(models: list[dict], path: str, metric: str = "dice") -> RetentionSummary:

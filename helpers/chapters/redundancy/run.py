@@ -41,13 +41,36 @@ def trial_store(prepared: Prepared) -> TrialStore:
 
 
 def run(parameters: Parameters, prepared: Prepared) -> list[dict]:
-    """Train and measure all models; those already there are read."""
-    return run_trials(
-        plan_trials(parameters),
+    """Train and measure all models; those already there are read.
+
+    Returns:
+        What each trial left, and beside it what identifies and accompanies its images (see
+        :func:`helpers.chapters.results.per_image`).
+    """
+    trials = plan_trials(parameters)
+    found = run_trials(
+        trials,
         partial(run_trial, prepared=prepared),
         trial_store(prepared),
         worker_count(parameters),
     )
+    data = parameters.dataset
+    baselines = {name: {data: rows} for name, rows in prepared.baselines().items()}
+    return [
+        {
+            **result,
+            "seed": trial.seed,
+            "condition": {
+                "train": data,
+                "method": method_of(trial.selection, trial.budget),
+                "rate": 100 * trial.rate,
+                "seed": trial.seed,
+            },
+            "tested": {data: result["images"]},
+            "baselines": baselines,
+        }
+        for trial, result in zip(trials, found, strict=True)
+    ]
 
 
 def first_choices(trials: list[RedundancyTrial], prepared: Prepared) -> dict[str, np.ndarray]:

@@ -13,6 +13,7 @@ from helpers.metrics import bootstrap_interval
 
 PUBLISHED_METRICS = ("iou", "dice", "precision", "recall", "accuracy", "pq_paper")
 INSTANCE_METRICS = ("pq", "ap_50", "aji")
+MEASURED = (*PUBLISHED_METRICS, *INSTANCE_METRICS, "foreground_dice")
 METRIC_NAMES = {
     "iou": "IoU",
     "dice": "Dice",
@@ -23,6 +24,7 @@ METRIC_NAMES = {
     "pq": "panoptic quality",
     "ap_50": "AP at IoU 0.5",
     "aji": "AJI",
+    "foreground_dice": "Dice of the foreground before instances",
 }
 METHOD_NAMES = {
     ("random", "steps"): "random",
@@ -42,19 +44,35 @@ def results_table(parameters: Parameters, results: list[dict]) -> pd.DataFrame:
     """One row per model and metric: mean and standard deviation over held-out images."""
     rows = []
     for result in results:
-        images = pd.DataFrame(result["images"])
-        for metric in (*PUBLISHED_METRICS, *INSTANCE_METRICS):
-            values = images[metric].dropna()
-            rows.append(
-                _row(parameters, result)
-                | {
-                    "metric": metric,
-                    "value": values.mean(),
-                    "std": values.std(ddof=0),
-                    "n": len(values),
-                }
-            )
+        rows += _rows(_row(parameters, result), result["images"])
+    for model in all_results.baseline_models(results):
+        images = model["tested"][parameters.dataset]
+        rows += _rows(_baseline_row(parameters, model), images)
     return tidy(rows)
+
+
+def _rows(common: dict, images: list[dict]) -> list[dict]:
+    frame = pd.DataFrame(images)
+    rows = []
+    for metric in MEASURED:
+        values = frame[metric].dropna()
+        spread = {"std": values.std(ddof=0), "n": len(values)}
+        rows.append(common | {"metric": metric, "value": values.mean()} | spread)
+    return rows
+
+
+def _baseline_row(parameters: Parameters, model: dict) -> dict:
+    return {
+        "chapter": "redundancy",
+        "table": "baselines",
+        "source": "this run",
+        "profile": parameters.profile,
+        "dataset_train": parameters.dataset,
+        "dataset_test": parameters.dataset,
+        "method": model["method"],
+        "seed": model["seed"],
+        "note": "std over images; no training",
+    }
 
 
 def _row(parameters: Parameters, result: dict) -> dict:

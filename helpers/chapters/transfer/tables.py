@@ -11,26 +11,15 @@ import numpy as np
 import pandas as pd
 
 from helpers.chapters import results as all_results
-from helpers.chapters.redundancy.tables import INSTANCE_METRICS, METRIC_NAMES, PUBLISHED_METRICS
+from helpers.chapters.redundancy.tables import MEASURED, METRIC_NAMES
 from helpers.chapters.results import tidy
 from helpers.chapters.transfer.parameters import TransferParameters
-from helpers.chapters.transfer.run import data_names
+from helpers.chapters.transfer.run import data_names, name_of, path_of
 from helpers.experiments.curricula import ROLES
 
 PUBLISHED_ROLES = dict(zip(("Cyto", "Histo", "MultiInst"), ROLES, strict=True))
-SELECTION_NAMES = {
-    "random": "random",
-    "dq_paper_eq": "DQ, printed equation",
-    "dq_official_code": "DQ, released code",
-    "facility_location": "facility location",
-}
 # What the columns of a table hold besides their names.
 SPREAD, STEPS = "std over test images", "rate is the step"
-
-
-def path_of(learned: Iterable[Iterable[str]]) -> str:
-    """Domains learned in each stage, as one line."""
-    return " -> ".join(" + ".join(sorted(stage, key=ROLES.index)) for stage in learned)
 
 
 def results_table(
@@ -42,12 +31,23 @@ def results_table(
         for role, images in model["domains"].items():
             frame = pd.DataFrame(images)
             common = _common(parameters, chapter, table, model)
-            for metric in (*PUBLISHED_METRICS, *INSTANCE_METRICS):
+            for metric in MEASURED:
                 values = frame[metric].dropna()
                 spread = {"std": values.std(ddof=0), "n": len(values)}
                 row = {"dataset_test": role, "metric": metric, "value": values.mean()}
                 rows.append(common | row | spread)
     return tidy(rows)
+
+
+def baselines_table(
+    parameters: TransferParameters, chapter: str, models: Sequence[dict]
+) -> pd.DataFrame:
+    """The same of what needs no training, on the test images of every seed."""
+    found = [
+        {**model, "path": [], "domains": model["tested"]}
+        for model in all_results.baseline_models(models)
+    ]
+    return results_table(parameters, chapter, "baselines", found)
 
 
 def looks_table(
@@ -91,24 +91,19 @@ def _common(
     parameters: TransferParameters, chapter: str, table: str, model: dict, note: str = SPREAD
 ) -> dict:
     names = data_names(parameters)
+    data = ", ".join(f"{role}: {names[role]}" for role in model["domains"])
+    more = f"; {model['note']}" if model.get("note") else ""
     return {
         "chapter": chapter,
         "table": table,
         "source": "this run",
         "profile": parameters.profile,
-        "dataset_train": path_of(model["path"]),
+        "dataset_train": path_of(model["path"]) or "no training",
         "method": name_of(model["method"]),
         "rate": None if model["rate"] is None else 100 * model["rate"],
         "seed": model["seed"],
-        "note": f"{note}; " + ", ".join(f"{role}: {names[role]}" for role in model["domains"]),
+        "note": f"{note}; {data}{more}",
     }
-
-
-def name_of(method: str) -> str:
-    """A method as pages show it; selections inside of it by their names."""
-    for key, name in SELECTION_NAMES.items():
-        method = method.replace(key, name)
-    return method
 
 
 def published(*chapters: str) -> pd.DataFrame:
@@ -228,7 +223,7 @@ def describe_sources(chapter: str, found: dict[str, pd.DataFrame]) -> str:
         roles = table["note"].str.partition("; ")[2].mode().iloc[0]
         subset = [n for n, e in data.items() if n in roles and not e["complete"]]
         partly = f" ({', '.join(subset)}: subsets of the data sets)" if subset else ""
-        seeds = table["seed"].nunique()
+        seeds = table.loc[table["table"] != "tuning", "seed"].nunique()
         profile = table["profile"].iloc[0]
         lines.append(
             f"- **{name}**: {roles}{partly if name == 'recorded' else ''}; profile {profile}, "

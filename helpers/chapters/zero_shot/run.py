@@ -35,7 +35,10 @@ def arms(parameters: Parameters) -> list[Arm]:
 
 def results_table(parameters: Parameters, models: list[dict]) -> pd.DataFrame:
     """All numbers of the chapter."""
-    return tables.results_table(parameters, "zero-shot", "IV", models)
+    own = tables.results_table(parameters, "zero-shot", "IV", models)
+    return pd.concat(
+        [own, tables.baselines_table(parameters, "zero-shot", models)], ignore_index=True
+    )
 
 
 def all_foreground(samples: dict[str, list[Sample]]) -> dict[str, float]:
