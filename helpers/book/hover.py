@@ -19,10 +19,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from helpers.chapters.draw_common import WHITE
-from helpers.chapters.figures import COLOURS, GROUPS, csv_link, picture, ramp
+from helpers.book.pictures import COLOURS, GROUPS, csv_link, picture, ramp
 from helpers.errors import ParameterError
 
+# Patches are scaled to about 0..1; this leaves room for the brightest.
+WHITE = 1.2
 SCRIPT = Path(__file__).with_suffix(".js")
 STYLE = Path(__file__).with_suffix(".css")
 # More points than this are a cloud in which nobody finds one, and a page that loads slowly.
@@ -114,7 +115,7 @@ class ShownMap:
         payload = {"alt": alt, **_payload(shown)}
         # "<" would end the script, wherever it comes from.
         self._data = json.dumps(payload, separators=(",", ":")).replace("<", "\\u003c")
-        self._still = picture(_still(shown))
+        self._still, _ = picture(_still(shown))
         self._alt, self._caption = alt, caption
         self._link = csv_link(table_of(shown), "map.csv")
 

@@ -34,7 +34,6 @@ PANEL = 3.4
 DOTS = 96
 STYLE = {
     "figure.dpi": DOTS,
-    "savefig.dpi": 2 * DOTS,
     "axes.grid": True,
     "grid.color": "#E6E6E6",
     "axes.axisbelow": True,
@@ -50,6 +49,26 @@ STYLE = {
     "lines.linewidth": 1.8,
     "lines.markersize": 6,
 }
+
+
+# Named groups on a white and on a dark ground.
+GROUPS = {
+    "light": [COLOURS[name] for name in COLOURS],
+    "dark": ["#EEEEEE" if name == "black" else COLOURS[name] for name in COLOURS],
+}
+
+
+def ramp(count: int, ground: str = "light") -> list[str]:
+    """Colours for ordered groups, first to last, that keep their order for any colour vision.
+
+    Args:
+        ground: ``"light"`` leaves out what is too pale on white, ``"dark"`` what is too dark on
+            black.
+    """
+    from matplotlib.colors import to_hex
+
+    ends = (0.0, 0.9) if ground == "light" else (0.25, 1.0)
+    return [to_hex(colour) for colour in plt.get_cmap("viridis")(np.linspace(*ends, count))]
 
 
 def use_theme() -> None:
@@ -125,10 +144,10 @@ def show(
 def picture(figure: Figure) -> tuple[str, int]:
     """A figure as the address of an image that holds the image itself, and its width in pixels."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", bbox_inches="tight", facecolor="white")
+    figure.savefig(buffer, format="png", dpi=2 * DOTS, bbox_inches="tight", facecolor="white")
     content = buffer.getvalue()
     # A PNG says its width in the bytes 16 to 19; it is saved with two dots per pixel of the page.
-    width = int.from_bytes(content[16:20]) * DOTS // round(plt.rcParams["savefig.dpi"])
+    width = int.from_bytes(content[16:20]) // 2
     return f"data:image/png;base64,{base64.b64encode(content).decode()}", width
 
 

@@ -5,9 +5,11 @@ import html
 import io
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+
+from helpers.book.pictures import GROUPS as GROUPS
+from helpers.book.pictures import ramp as ramp
 
 # Okabe and Ito's palette: distinguishable with any common colour vision.
 COLOURS = {
@@ -37,26 +39,6 @@ STYLE = {
     "lines.linewidth": 1.8,
     "lines.markersize": 5,
 }
-
-
-# Named groups on a white and on a dark ground.
-GROUPS = {
-    "light": [COLOURS[name] for name in COLOURS],
-    "dark": ["#EEEEEE" if name == "black" else COLOURS[name] for name in COLOURS],
-}
-
-
-def ramp(count: int, ground: str = "light") -> list[str]:
-    """Colours for ordered groups, first to last, that keep their order for any colour vision.
-
-    Args:
-        ground: ``"light"`` leaves out what is too pale on white, ``"dark"`` what is too dark on
-            black.
-    """
-    from matplotlib.colors import to_hex
-
-    ends = (0.0, 0.9) if ground == "light" else (0.25, 1.0)
-    return [to_hex(colour) for colour in plt.get_cmap("viridis")(np.linspace(*ends, count))]
 
 
 def csv_link(table: pd.DataFrame, name: str) -> str:
