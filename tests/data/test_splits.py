@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.data.splits import split_by_group
+from helpers.data.splits import rotating_split, split_by_group
 from helpers.errors import ParameterError
 
 
@@ -45,3 +45,22 @@ def test_a_share_out_of_range_is_refused(share):
 def test_one_group_cannot_be_split():
     with pytest.raises(ParameterError, match="at least two groups"):
         split_by_group(["a", "a"], 0.5, np.random.default_rng(0))
+
+
+def test_a_rotating_split_tests_everything_in_turn_and_tears_no_group_apart():
+    def turn(number, groups, share):
+        return rotating_split(groups, share, number, np.random.default_rng(3))
+
+    single = [str(i) for i in range(13)]
+    tested = [turn(number, single, 0.2)[1] for number in range(5)]
+    assert [len(part) for part in tested] == [3] * 5
+    counts = np.bincount(np.concatenate(tested), minlength=13)
+    assert sorted(counts) == [1] * 11 + [2] * 2
+    grouped = np.array(["a", "a", "b", "c", "c", "c", "d", "e"])
+    for number in range(8):
+        train, test = turn(number, grouped, 0.25)
+        assert not set(grouped[train]) & set(grouped[test])
+        assert len(test) >= 2
+        assert sorted([*train, *test]) == list(range(8))
+    with pytest.raises(ParameterError, match="turn 0 tests all 2"):
+        turn(0, ["a", "b"], 0.9)

@@ -112,6 +112,7 @@ def test_joint_training_takes_the_steps_of_the_whole_path(roles):
     joint = COURSE.joint(*roles)
     assert joint.start is None
     assert joint.learned == roles
+    assert [portion.share for portion in joint.portions] == [1 / len(roles)] * len(roles)
     assert steps_of_path(joint) == steps_of_path(COURSE.path(roles))
 
 

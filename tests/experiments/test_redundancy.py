@@ -2,6 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
 from helpers.data.patches import PatchGrid
 from helpers.experiments.preparation import DataSettings, prepare_data
@@ -12,7 +13,7 @@ from helpers.experiments.redundancy import (
     run_trial,
     steps_of,
 )
-from helpers.experiments.subset import Recipe
+from helpers.experiments.subset import Recipe, measure
 from helpers.training.loop import TrainingPlan
 
 SETTINGS = DataSettings(
@@ -47,6 +48,39 @@ def test_no_image_is_on_both_sides_and_test_images_are_whole(prepared):
     assert [s.id for s in prepared.test_samples()] == prepared.test_ids
     assert all(s.image.shape == (96, 96, 1) for s in prepared.test_samples())
     assert len(prepared.patches()) == 3 * 16
+
+
+def test_what_needs_no_training_is_measured_as_models_are(prepared):
+    samples = prepared.test_samples()
+    assert [s.group for s in samples] == prepared.test_groups
+    assert all(s.modality.startswith("fluorescence/") for s in samples)
+    rows = prepared.baselines()
+    assert list(rows) == ["Otsu", "every pixel"]
+    for sample, row in zip(samples, rows["every pixel"], strict=True):
+        share = (sample.labels > 0).mean()
+        assert (row["id"], row["modality"]) == (sample.id, sample.modality)
+        assert row["dice"] == row["foreground_dice"] == pytest.approx(2 * share / (1 + share))
+    again = prepared.baselines()
+    assert again == rows
+
+
+def test_a_foreground_without_flows_is_told_from_no_foreground(prepared, tmp_path):
+    class Seeing(torch.nn.Module):
+        """Sees whatever is bright, and knows of no flow."""
+
+        def __init__(self):
+            super().__init__()
+            self.anything = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, images):
+            return (torch.cat([0 * images, 0 * images, images - 0.5], dim=1),)
+
+    rows = measure(Seeing(), prepared, torch.float32, tmp_path / "examples.npz")
+    for sample, row in zip(prepared.test_samples(), rows, strict=True):
+        bright, truth = sample.image[..., 0] > 0.5, sample.labels > 0
+        expected = 2 * (bright & truth).sum() / (bright.sum() + truth.sum())
+        assert row["foreground_dice"] == pytest.approx(expected)
+        assert row["dice"] == 0
 
 
 def test_preparing_again_reads_and_equal_content_has_an_equal_name(prepared, cache, tmp_path):

@@ -2,9 +2,11 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Literal, get_origin
 
 import nbformat
+import pandas as pd
 import pytest
 import yaml
 
@@ -100,6 +102,15 @@ def test_every_parameter_that_names_real_data_makes_a_run_stale(name):
             given = value if isinstance(value, list) else [value]
             named = {part for one in given for part in re.split("[:+]", str(one))}
             assert key in runner.DATA_PARAMETERS or not named & real, (profile, named & real)
+
+
+def test_a_run_of_some_seeds_is_recorded_under_its_profile_and_no_other_is():
+    chapter = CHAPTERS["redundancy"]
+    for overrides, name in (({"seeds": [7]}, "smoke"), ({"seeds": [7], "steps": 9}, "smoke-x")):
+        record = runner._new_record(chapter, chapter.parameters("smoke", overrides))
+        run = runner.ChapterRun(Path("smoke-x"), record, reused=False)
+        assert runner._recorded_name(run) == name
+        assert record.seeds == [7]
 
 
 def test_words_in_outputs_do_not_make_a_run_stale(tmp_path):
