@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Literal, get_origin
 
 import nbformat
-import pandas as pd
 import pytest
 import yaml
 
