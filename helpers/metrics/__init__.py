@@ -13,14 +13,7 @@ from helpers.metrics.detection import (
 from helpers.metrics.evaluate import METRICS, ImageMetrics, evaluate
 from helpers.metrics.instance import AP_THRESHOLDS, InstanceScores, instance_scores
 from helpers.metrics.pixel import PixelScores, pixel_scores
-from helpers.metrics.statistics import (
-    Spread,
-    Summary,
-    aggregate,
-    bootstrap_interval,
-    paired_difference,
-    student_interval,
-)
+from helpers.metrics.statistics import bootstrap_interval, student_interval
 
 __all__ = [
     "AP_THRESHOLDS",
@@ -32,15 +25,11 @@ __all__ = [
     "InstanceScores",
     "Instances",
     "PixelScores",
-    "Spread",
-    "Summary",
-    "aggregate",
     "average_precision",
     "bootstrap_interval",
     "contingency",
     "evaluate",
     "instance_scores",
-    "paired_difference",
     "pixel_scores",
     "student_interval",
 ]

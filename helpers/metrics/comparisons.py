@@ -251,7 +251,7 @@ def sign_flip_over_runs(a: np.ndarray, b: np.ndarray) -> SignFlipTest:
     if differences.size > MOST_RUNS:
         raise ParameterError(
             f"a and b have {differences.size} runs; expected at most {MOST_RUNS}, whose signs can "
-            "be enumerated. For more, use paired_difference over runs."
+            "be enumerated. For more, use student_interval over runs."
         )
     sums = differences[:1]
     for difference in differences[1:]:
@@ -297,7 +297,7 @@ def hierarchical_interval(
     With many runs and images it is a little too wide, because scatter that belongs to neither runs
     nor images counts about three times (Owen 2007). With few runs it is too narrow, because
     resampling R runs understates their variance by (R - 1) / R and there are no tails to draw from:
-    with five runs read it beside `helpers.metrics.statistics.paired_difference` over runs.
+    with five runs read it beside `helpers.metrics.student_interval` over runs.
 
     Args:
         a, b: floats (runs, images), finite.

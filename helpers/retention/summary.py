@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from helpers.errors import ParameterError
-from helpers.metrics import aggregate
+from helpers.metrics import student_interval
 from helpers.retention.measures import (
     Learned,
     as_floats,
@@ -132,14 +132,11 @@ def _untrained_of_seeds(untrained: ArrayLike | None, scores: np.ndarray) -> np.n
 
 
 def _over_seeds(measures: dict[str, ArrayLike], level: float) -> dict[str, SeedSummary]:
-    found = aggregate(measures, spread="seeds", level=level)
-    return {
-        name: SeedSummary(
-            mean=summary.mean,
-            low=summary.low,
-            high=summary.high,
-            n=summary.n,
-            values=tuple(float(value) for value in measures[name]),
-        )
-        for name, summary in found.items()
-    }
+    return {name: _seed_summary(np.asarray(values), level) for name, values in measures.items()}
+
+
+def _seed_summary(values: np.ndarray, level: float) -> SeedSummary:
+    kept = values[~np.isnan(values)]
+    low, high = student_interval(kept, level=level) if len(kept) else (np.nan, np.nan)
+    mean = float(kept.mean()) if len(kept) else float("nan")
+    return SeedSummary(mean, low, high, len(kept), tuple(map(float, values)))

@@ -340,8 +340,3 @@ def test_unusable_pairs(measure):
 def test_unusable_seeds(matrices, message):
     with pytest.raises(ParameterError, match=message):
         summarise(matrices, ONE_EACH)
-
-
-def test_unusable_level():
-    with pytest.raises(ParameterError, match="level is 95"):
-        summarise([PATH_A] * 2, ONE_EACH, level=95)
