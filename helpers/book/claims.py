@@ -139,7 +139,8 @@ class Competence:
     rare: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        own = f"{self.gate.name} {self.gate.metric.upper()} {_short(self.score)}"
+        metric = self.gate.metric.upper().replace("_", " ")
+        own = f"{self.gate.name} {metric} {_short(self.score)}"
         against = ", ".join(f"{name} {_short(value)}" for name, value in self.others.items())
         where = "; ".join((*self.failing, *(f"few images: {one}" for one in self.rare)))
         return f"{own} ({against or 'no predictor without training was measured'}" + (

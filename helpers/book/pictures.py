@@ -235,6 +235,12 @@ def images_grid(
     return figure
 
 
+def middle(pixels: np.ndarray, side: int = 192) -> np.ndarray:
+    """The middle of an image or of labels (h, w, ...), at most ``side`` pixels high and wide."""
+    top, left = (max(0, (full - side) // 2) for full in pixels.shape[:2])
+    return pixels[top : top + side, left : left + side]
+
+
 def draw_outlines(axis: Axes, image: np.ndarray, labels: np.ndarray | None = None) -> None:
     """An image in grey, its darkest and brightest half per cent cut, with outlines in orange."""
     from skimage.segmentation import find_boundaries

@@ -147,6 +147,25 @@ class Cells:
         return groups, np.vstack([np.ones(len(groups)), drawn])
 
 
+def best_elsewhere(cells: Iterable[Any]) -> Any:
+    """For each seed the one of several cells whose mean over the other seeds is highest.
+
+    A maximum chosen on the numbers that it is then judged by is favoured by chance; this one is
+    not. Empty with fewer than two seeds.
+    """
+    kept = [cell for cell in cells if len(cell)]
+    if not kept:
+        return pd.Series(dtype=float)
+    measured = pd.concat([c if c.ndim == 1 else c[0] for c in kept], axis=1, keys=range(len(kept)))
+    measured = measured.dropna()
+    if len(measured) < 2:
+        return kept[0].iloc[:0]
+    elsewhere = measured.sum() - measured
+    places = elsewhere.to_numpy().argmax(axis=1)
+    chosen = [kept[k].loc[[seed]] for seed, k in zip(measured.index, places, strict=True)]
+    return pd.concat(chosen)
+
+
 def rows_where(rows: pd.DataFrame, conditions: Mapping[str, Any]) -> pd.DataFrame:
     """The rows of a frame that meet conditions as those of :class:`Cells`."""
     kept = np.ones(len(rows), bool)

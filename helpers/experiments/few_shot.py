@@ -1,21 +1,39 @@
 """Few-shot cells (arXiv 2310.03981): one detector from several starts, on few annotated images.
 
-The paper's pipeline has three steps: a detector learns from labelled everyday pictures
-(:class:`Warming`); its backbone then learns from cells without annotation, in turn with more of
-the first (:class:`Alternation`, CUPre); few annotated cells finish it (:class:`FewShot`). MoCo on
-cells alone (:class:`Contrasting`) and no pretraining are the other starts. A pretraining is one
-trial and serves every share of the annotated images and every draw of it.
+The paper's pipeline has three stages: a detector learns from labelled everyday pictures
+(``source``); its backbone then learns from cells without annotation, in turn with more of the first
+(``rounds``: AMT2, CUPre); few annotated cells finish it (``few-shot``). MoCo on cells alone
+(``MoCo``) and no pretraining are the other starts; the control, ``source, longer``, spends the
+steps of both sides of AMT2 on the source. Every stage is a trial of its own: a pretraining serves
+every share of the annotated images and every draw of it, whichever chapter asks for it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache, partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
-from helpers.experiments.objects import ObjectTask, Scenes, joined, pack
+from helpers import fingerprints
+from helpers.experiments.objects import (
+    ObjectSettings,
+    ObjectTask,
+    Scenes,
+    found_without_training,
+    joined,
+    pack,
+    prepare_objects,
+    unpack,
+)
+from helpers.experiments.settings import precision_name, worker_count
 from helpers.experiments.starts import random_patches
+from helpers.experiments.trials import TrialStore, run_trials
 from helpers.files import read_torch, write_json, write_torch
 from helpers.metrics.detection import Areas, Instances, average_precision
 from helpers.models.cascade import (
@@ -28,385 +46,492 @@ from helpers.models.cascade import (
     take_weights,
 )
 from helpers.models.cascade_heads import HeadSpec
+from helpers.models.device import resolve_device
 from helpers.models.encoders import EncoderSpec, load_encoder, save_encoder
-from helpers.models.pyramid import BatchNorm
-from helpers.pretraining.amt2 import (
-    Amt2Plan,
-    detector_path,
-    load_detector,
-    pretrain_amt2,
-)
+from helpers.paths import runs_dir
+from helpers.pretraining.amt2 import Amt2Plan, detector_path, load_detector, pretrain_amt2
 from helpers.pretraining.moco import MocoPlan, encoder_path, pretrain_moco
 from helpers.training.detection import DetectionPlan, DetectorTraining, train_detector
 
-DETECTOR = "detector.pt"
-ENCODER = "encoder.pt"
-FOUND = "found.json"
+SCRATCH, SOURCE, LONGER, MOCO, CUPRE = "scratch", "source", "source, longer", "MoCo", "CUPre"
+STARTS = (SCRATCH, SOURCE, LONGER, MOCO, CUPRE)
+DETECTOR, ENCODER, FOUND = "detector.pt", "encoder.pt", "found.json"
+# Parts of a batch that batch normalisation takes its statistics of in the contrast.
+GROUPS = 4
+# Of generated pictures, so that they are not those of another data set with the same seed.
+_SOURCE_SEED = 7
+# First weights and orders of the pretrainings: none shares them with another, or a fine-tuning.
+_SEEDS = {"source": 2001, "MoCo": 2002, "rounds": 2003}
+
+_NETWORK = ("encoder", "width", "heads", "device", "precision", "threads")
+_ON_SOURCE = ("source_classes", "source_batch", "source_rate", "source_crop")
+_ON_CELLS = (
+    *("n_patches", "patch_size", "seed", "queue"),
+    *("contrast_steps", "contrast_batch", "contrast_rate", "key_momentum"),
+)
+# The parameters that each kind of stage reads, and so depends on.
+READS = {
+    "source": (*_NETWORK, *_ON_SOURCE, "warm_steps"),
+    "MoCo": (*_NETWORK, *_ON_CELLS),
+    "rounds": (*_NETWORK, *_ON_SOURCE, *_ON_CELLS, "source_steps", "rounds", "anchor_weight"),
+    "few-shot": (*_NETWORK, "steps", "batch_size", "crop", "learning_rate", "areas"),
+}
 
 
 @dataclass(frozen=True)
-class Architecture:
-    """A detector apart from its classes; the defaults are LIVECell's.
+class Arm:
+    """One fine-tuned detector in the words of a chapter.
 
     Attributes:
-        encoder: name of the backbone (:class:`helpers.models.encoders.EncoderSpec`).
-        channels: of the pyramid and of the heads.
-        box_convs, box_features, mask_convs: see :class:`helpers.models.cascade_heads.HeadSpec`.
-        regions: sampled proposals per image.
-        proposals_before, proposals_after, detections: see
-            :class:`helpers.models.cascade.DetectorSpec`.
-        batch_norm: of the backbone, on every data set alike.
-    """
-
-    encoder: str
-    channels: int = 256
-    box_convs: int = 4
-    box_features: int = 1024
-    mask_convs: int = 8
-    regions: int = 512
-    proposals_before: int = 12_000
-    proposals_after: int = 3_000
-    detections: int = 3_000
-    batch_norm: BatchNorm = "trained"
-
-    def spec(
-        self,
-        n_classes: int,
-        statistics: tuple[tuple[float, ...], tuple[float, ...]] = IMAGENET,
-    ) -> DetectorSpec:
-        """The detector.
-
-        Args:
-            statistics: mean and standard deviation of inputs in 0..1, per channel.
-        """
-        heads = HeadSpec(self.channels, self.box_convs, self.box_features, self.mask_convs)
-        return DetectorSpec(
-            EncoderSpec(self.encoder),
-            n_classes,
-            heads=heads,
-            channels=self.channels,
-            batch_norm=self.batch_norm,
-            regions=self.regions,
-            proposals_before=self.proposals_before,
-            proposals_after=self.proposals_after,
-            detections=self.detections,
-            mean=statistics[0],
-            std=statistics[1],
-        )
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where a trial is computed."""
-
-    device: str = "cpu"
-    threads: int = 1
-
-
-@dataclass(frozen=True)
-class Warming:
-    """Step one: the labelled source alone, from random weights.
-
-    Attributes:
-        sources: data sets, their classes one after the other.
-        one_class: whether every object is just an object. Classes cost most of a training; a short
-            one learns from them nothing but what is easiest.
-        areas: by which the source's objects count as small, medium and large.
-        seed: of weights, order and views.
-    """
-
-    architecture: Architecture
-    sources: tuple[str, ...]
-    plan: DetectionPlan
-    seed: int
-    one_class: bool = False
-    areas: Areas = "coco"
-    machine: Machine = field(default_factory=Machine)
-
-
-@dataclass(frozen=True)
-class Cells:
-    """Patches of cells without their annotation.
-
-    Attributes:
-        datasets: of whose training images they are cut, equally many of each.
-        n, size: how many of all, and side in pixels.
-        seed: of their places.
-    """
-
-    datasets: tuple[str, ...]
-    n: int
-    size: int
-    seed: int
-
-
-@dataclass(frozen=True)
-class Contrasting:
-    """MoCo on cells alone, from random weights: the backbone without a detector."""
-
-    architecture: Architecture
-    cells: Cells
-    plan: MocoPlan
-    seed: int
-    machine: Machine = field(default_factory=Machine)
-
-
-@dataclass(frozen=True)
-class Alternation:
-    """AMT2 on the detector of a :class:`Warming`; or its control, more of the source alone.
-
-    Attributes:
-        warming: where it starts.
-        plan: of the source's side, steps of all rounds together.
-        rounds: equal parts that both plans are cut into.
-        cells, contrast: of the other side; ``None`` for the control.
-        anchor_weight: of L2-SP on the backbone; 0 for ordinary weight decay instead.
-        restart_queue: see :class:`helpers.pretraining.amt2.Amt2Plan`.
-        seed: of the contrast's head, of orders and views.
-    """
-
-    warming: Warming
-    plan: DetectionPlan
-    rounds: int
-    cells: Cells | None
-    contrast: MocoPlan | None
-    anchor_weight: float
-    seed: int
-    restart_queue: bool = True
-    machine: Machine = field(default_factory=Machine)
-
-    @property
-    def alternating(self) -> Amt2Plan:
-        """How the sides alternate; the encoders of all rounds are kept."""
-        every = tuple(range(self.rounds + 1))
-        return Amt2Plan(
-            self.rounds,
-            self.contrast,
-            restart_queue=self.restart_queue,
-            keep_encoders=every,
-            areas=self.warming.areas,
-        )
-
-    @property
-    def steps(self) -> int:
-        """Of both sides together."""
-        return self.plan.steps + (self.contrast.steps if self.contrast else 0)
-
-
-Start = Warming | Contrasting | Alternation | None
-
-
-@dataclass(frozen=True)
-class FewShot:
-    """One detector, fine-tuned on a share of the annotated cells.
-
-    Attributes:
-        start: pretraining behind it; ``None`` for random weights.
-        dataset: of cells.
+        start: one of :data:`STARTS`.
+        cells: data set that is annotated and tested on.
         share: of its training images.
-        seed: of the run: which images the share is, new layers, order and views.
-        areas: by which objects count as small, medium and large, with the limit of detections.
+        seed: draw of these images, new layers, order and views.
+        changes: parameters of the pretraining that differ from the chapter's, by name; ``cells``
+            among them are those whose unlabelled patches are seen.
+    """
+
+    start: str
+    cells: str
+    share: float
+    seed: int
+    changes: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One trial.
+
+    Attributes:
+        kind: of :data:`READS`.
+        settings: the parameters that it reads, by name.
+        seed: of weights that are new, order and views; in a fine-tuning of the annotated images.
+        sources, cells: names of the data sets that it sees.
+        before: the stage whose weights it starts from; ``None`` for random ones.
+        share: of the annotated images.
         keep: whether predictions and the fine-tuned backbone stay.
     """
 
-    architecture: Architecture
-    start: Start
-    dataset: str
-    share: float
-    plan: DetectionPlan
+    kind: str
+    settings: tuple[tuple[str, Any], ...]
     seed: int
-    areas: Areas = "livecell"
+    sources: tuple[str, ...] = ()
+    cells: tuple[str, ...] = ()
+    before: "Stage | None" = None
+    share: float = 1.0
     keep: bool = False
-    machine: Machine = field(default_factory=Machine)
+
+    @property
+    def p(self) -> SimpleNamespace:
+        """The settings by name."""
+        return SimpleNamespace(**dict(self.settings))
 
 
-Tasks = Mapping[str, ObjectTask]
-FolderOf = Callable[[object], Path]
+@dataclass(frozen=True)
+class Data:
+    """Cells by name of the data set, and the labelled source; with places for trials on them."""
+
+    cells: Mapping[str, ObjectTask]
+    sources: Sequence[ObjectTask]
+
+    @property
+    def provenance(self) -> list[dict]:
+        """As a record keeps it."""
+        return [task.provenance for task in (*self.cells.values(), *self.sources)]
+
+    def described(self) -> pd.DataFrame:
+        """One row per data set and part: images, groups, objects, sizes in pixels."""
+        kinds = dict.fromkeys(self.cells, "cells") | {task.name: "source" for task in self.sources}
+        return pd.DataFrame(
+            {
+                "dataset": task.name,
+                "role": kinds[task.name],
+                "part": part,
+                **dict(zip(("images", "groups", "objects"), counts, strict=True)),
+                "pixels": " to ".join(sorted({"x".join(map(str, size)) for size in task.sizes})),
+                "object_side": round(task.side),
+            }
+            for task in (*self.cells.values(), *self.sources)
+            for part, counts in task.counts.items()
+        )
+
+    def store(self, stage: Stage) -> TrialStore:
+        """Where a stage lies: a function of the data that it and those before it have seen."""
+        seen, one = [], stage
+        while one is not None:
+            seen += [task.content for task in self.sources if task.name in one.sources]
+            seen += [self.cells[name].content for name in one.cells]
+            one = one.before
+        folder = runs_dir() / "trials" / "few-shot"
+        return TrialStore(folder, _code(), fingerprints.of_json(seen))
+
+    def folder(self, stage: Stage) -> Path:
+        """The folder of a stage."""
+        return self.store(stage).path(stage)
 
 
-def run_warming(trial: Warming, folder: Path, sources: Sequence[ObjectTask]) -> dict:
-    """Train a detector on the source; its weights stay in the trial's folder.
+@cache
+def _code() -> str:
+    """Once per process: every trial asks, and reading all that a module imports takes seconds."""
+    return fingerprints.of_code([__name__])
+
+
+@dataclass(frozen=True)
+class Models:
+    """What :func:`run` leaves.
+
+    Attributes:
+        data: prepared.
+        stages: the fine-tuning behind every arm.
+        results: of all stages.
+    """
+
+    data: Data
+    stages: Mapping[Arm, Stage]
+    results: Mapping[Stage, dict] = field(repr=False)
+
+    @property
+    def tuned(self) -> dict[Arm, dict]:
+        """Results of the fine-tunings."""
+        return {arm: self.results[stage] for arm, stage in self.stages.items()}
+
+    def found(self, arm: Arm) -> list[Instances]:
+        """What an arm that was kept found in the test images, surest first."""
+        path = self.data.folder(self.stages[arm]) / FOUND
+        return [unpack(one) for one in json.loads(path.read_text(encoding="utf-8"))]
+
+
+# -------------------------------------------------------------------------- what is to be done
+
+
+def prepare(p: Any, more: Iterable[str] = ()) -> Data:
+    """Cells and source, each read or generated, split by group.
+
+    Args:
+        p: parameters of a chapter (:class:`helpers.book.parameters.DetectorParameters`).
+        more: further data sets of cells.
+    """
+    folder = runs_dir() / "data"
+    cells = {
+        name: prepare_objects(
+            ObjectSettings(
+                *(name, p.n_images, p.image_size, p.cell_scale, p.stretch),
+                *(p.test_share, p.max_test_images, p.seed),
+            ),
+            folder,
+        )
+        for name in dict.fromkeys((p.cells, *more))
+    }
+    sources = []
+    for name in p.sources:
+        # Generated pictures have their side already.
+        scale = 1.0 if name.startswith("synthetic-") else p.source_scale
+        settings = ObjectSettings(
+            *(name, p.n_source, p.source_size, scale, False, 0.2),
+            *(p.max_source_test, p.seed + _SOURCE_SEED),
+        )
+        sources.append(prepare_objects(settings, folder))
+    return Data(cells, sources)
+
+
+def start_of(p: Any, arm: Arm) -> Stage | None:
+    """The pretraining behind an arm; ``None`` for random weights."""
+    number = p.seeds.index(arm.seed) % p.pretrainings
+    changed = dict(arm.changes)
+    if arm.start == LONGER:
+        steps = p.source_steps + p.contrast_steps
+        changed = {"source_steps": steps, "contrast_steps": 0, "anchor_weight": 0.0} | changed
+    p = p.model_copy(update=changed)
+
+    def stage(kind: str, **seen: Any) -> Stage:
+        return Stage(kind, _settings(p, kind), _SEEDS[kind] + 10 * number, **seen)
+
+    if arm.start == SCRATCH:
+        return None
+    if arm.start == MOCO:
+        return stage("MoCo", cells=(p.cells,))
+    source = stage("source", sources=tuple(p.sources))
+    if arm.start == SOURCE:
+        return source
+    cells = (p.cells,) if p.contrast_steps else ()
+    return stage("rounds", sources=tuple(p.sources), cells=cells, before=source)
+
+
+def fine_tuning(p: Any, arm: Arm) -> Stage:
+    """The trial behind an arm; the first draw on each pretraining is kept."""
+    return Stage(
+        "few-shot",
+        _settings(p.model_copy(update=dict(arm.changes)), "few-shot"),
+        arm.seed,
+        cells=(arm.cells,),
+        before=start_of(p, arm),
+        share=arm.share,
+        keep=arm.seed in p.seeds[: p.pretrainings],
+    )
+
+
+def _settings(p: Any, kind: str) -> tuple[tuple[str, Any], ...]:
+    unread = _ON_CELLS if kind == "rounds" and not p.contrast_steps else ()
+    settings = {name: getattr(p, name) for name in READS[kind] if name not in unread}
+    settings["device"], settings["precision"] = resolve_device(p.device).type, precision_name(p)
+    return tuple(settings.items())
+
+
+def run(p: Any, arms: Sequence[Arm]) -> Models:
+    """Prepare the data, pretrain and fine-tune, draw by draw; what is already there is read.
+
+    Args:
+        p: parameters of a chapter (:class:`helpers.book.parameters.DetectorParameters`).
+    """
+    data = prepare(p, (arm.cells for arm in arms))
+    stages = {arm: fine_tuning(p, arm) for arm in arms}
+    results: dict[Stage, dict] = {}
+    for seed in p.seeds:
+        tunings = [stage for arm, stage in stages.items() if arm.seed == seed]
+        starts = [stage.before for stage in tunings if stage.before]
+        # Those first whose weights others start from.
+        for layer in ([one.before for one in starts if one.before], starts, tunings):
+            trials = list(dict.fromkeys(layer))
+            found = run_trials(trials, partial(_run, data=data), data.store, worker_count(p))
+            results |= dict(zip(trials, found, strict=True))
+    return Models(data, stages, results)
+
+
+# -------------------------------------------------------------------------- the trials
+
+
+def _run(stage: Stage, folder: Path, data: Data) -> dict:
+    torch.set_num_threads(stage.p.threads)
+    kinds = {"source": run_source, "MoCo": run_moco, "rounds": run_rounds, "few-shot": run_few_shot}
+    return kinds[stage.kind](stage, folder, data)
+
+
+def run_source(stage: Stage, folder: Path, data: Data) -> dict:
+    """Train a detector on the source from random weights; it stays in the stage's folder.
 
     Returns:
         Plain values: losses, average precision on the source's test images, seconds.
     """
-    torch.set_num_threads(trial.machine.threads)
-    detector = build_detector(_source_spec(trial, sources), trial.seed)
-    log = _fit(detector, joined(sources, "train", trial.one_class), trial, folder)
-    write_torch(folder / DETECTOR, _weights(detector))
-    scores, _ = measure(detector, joined(sources, "test", trial.one_class), trial)
+    p, scenes = stage.p, source_scenes(stage, data)
+    detector = build_detector(detector_spec(p, scenes["classes"]), stage.seed)
+    log = _fit(detector, scenes["train"], source_plan(p, p.warm_steps), stage, folder)
+    weights = {name: value.cpu() for name, value in detector.state_dict().items()}
+    write_torch(folder / DETECTOR, weights)
+    found = predict_instances(detector, scenes["test"].images, p.device, p.precision)
     return {
         "losses": _rounded(log.losses),
-        "source_scores": scores,
+        "source_scores": measure(scenes["test"], found, "coco")["scores"],
         "train_seconds": round(log.seconds, 2),
     }
 
 
-def run_contrasting(trial: Contrasting, folder: Path, tasks: Tasks) -> dict:
-    """Pretrain the backbone by MoCo; the encoder stays in the trial's folder.
+def run_moco(stage: Stage, folder: Path, data: Data) -> dict:
+    """Pretrain the backbone alone by MoCo on unlabelled cells, from random weights.
 
     Returns:
-        Plain values: loss and matches of every step, what the looks saw, seconds.
+        Plain values: loss and matches of every step, seconds.
     """
-    torch.set_num_threads(trial.machine.threads)
+    p = stage.p
+    spec, patches = EncoderSpec(p.encoder), unlabelled(stage, data)
     log = pretrain_moco(
-        unlabelled(trial.cells, tasks),
-        EncoderSpec(trial.architecture.encoder),
-        trial.plan,
-        trial.seed,
-        folder,
-        device=trial.machine.device,
-        progress=False,
+        patches, spec, contrast_plan(p), stage.seed, folder, device=p.device, progress=False
     )
     return {
         "losses": _rounded(log.losses),
         "matches": _rounded(log.matches),
-        "looks": [asdict(look) for look in log.looks],
         "train_seconds": round(log.seconds, 2),
     }
 
 
-def run_alternation(
-    trial: Alternation,
-    folder: Path,
-    tasks: Tasks,
-    sources: Sequence[ObjectTask],
-    folder_of: FolderOf,
-) -> dict:
-    """Pretrain a detector by AMT2; it stays in the trial's folder with the encoders of all rounds.
-
-    Args:
-        folder_of: where a :class:`Warming` lies.
+def run_rounds(stage: Stage, folder: Path, data: Data) -> dict:
+    """AMT2 from the source's detector, or its control; the encoders of all rounds stay.
 
     Returns:
         Plain values: the rounds as :class:`helpers.pretraining.amt2.Amt2Round` has them, scores on
         the source before the first, seconds.
     """
-    torch.set_num_threads(trial.machine.threads)
-    warming = trial.warming
-    detector = build_detector(_source_spec(warming, sources), warming.seed)
-    load_detector(folder_of(warming) / DETECTOR, detector)
-    weight = trial.anchor_weight
-    training = DetectorTraining(
-        detector,
-        joined(sources, "train", warming.one_class),
-        trial.plan,
-        trial.seed,
-        trial.machine.device,
-        anchor_backbone(detector, weight) if weight else None,
-    )
+    p, scenes, weight = stage.p, source_scenes(stage, data), stage.p.anchor_weight
+    detector = build_detector(detector_spec(p, scenes["classes"]), stage.before.seed)
+    load_detector(data.folder(stage.before) / DETECTOR, detector)
+    anchor = anchor_backbone(detector, weight) if weight else None
+    plan = source_plan(p, p.source_steps)
+    training = DetectorTraining(detector, scenes["train"], plan, stage.seed, p.device, anchor)
+    contrast = contrast_plan(p) if stage.cells else None
     log = pretrain_amt2(
         training,
-        unlabelled(trial.cells, tasks) if trial.cells else None,
-        trial.alternating,
-        trial.seed,
+        unlabelled(stage, data) if stage.cells else None,
+        Amt2Plan(p.rounds, contrast, keep_encoders=tuple(range(p.rounds + 1))),
+        stage.seed,
         folder,
-        source_test=joined(sources, "test", warming.one_class),
+        source_test=scenes["test"],
         progress=False,
     )
+    seconds = sum(one.contrast_seconds + one.source_seconds for one in log.rounds)
     return {
         "rounds": [asdict(one) for one in log.rounds],
         "start_scores": log.start_scores,
-        "train_seconds": round(
-            sum(one.contrast_seconds + one.source_seconds for one in log.rounds), 2
-        ),
+        "train_seconds": round(seconds, 2),
     }
 
 
-def run_few_shot(trial: FewShot, folder: Path, task: ObjectTask, folder_of: FolderOf) -> dict:
+def run_few_shot(stage: Stage, folder: Path, data: Data) -> dict:
     """Fine-tune a detector on few images, and measure it on all test images.
 
-    Args:
-        folder: its own; keeps predictions and backbone if asked for.
-        folder_of: where a pretraining lies.
-
     Returns:
-        Plain values: images and objects trained on, losses, scores by name (``"box_ap"``, ...).
+        Plain values: images and objects trained on, losses, what :func:`measure` gives, seconds.
     """
-    torch.set_num_threads(trial.machine.threads)
-    detector = open_detector(trial, len(task.classes), folder_of)
-    chosen = task.part("train").share(trial.share, trial.seed)
-    log = _fit(detector, chosen, trial, folder)
-    scores, found = measure(detector, task.part("test"), trial)
-    if trial.keep:
-        write_json(folder / FOUND, [{"size": one.size, **pack(one)} for one in found])
+    p, task = stage.p, data.cells[stage.cells[0]]
+    detector = open_detector(stage, len(task.classes), data)
+    chosen, test = task.part("train").share(stage.share, stage.seed), task.part("test")
+    plan = detection_plan(p, p.steps, p.batch_size, p.learning_rate, p.crop, "both")
+    log = _fit(detector, chosen, plan, stage, folder)
+    found = predict_instances(detector, test.images, p.device, p.precision)
+    if stage.keep:
+        write_json(folder / FOUND, [pack(one) for one in found])
         spec = detector.spec
         save_encoder(folder / ENCODER, detector.backbone.body, spec.backbone, (spec.mean, spec.std))
     return {
         "n_images": len(chosen),
         "n_objects": sum(map(len, chosen.objects)),
         "losses": _rounded(log.losses),
-        "scores": scores,
+        **measure(test, found, p.areas),
         "train_seconds": round(log.seconds, 2),
     }
 
 
-def open_detector(trial: FewShot, n_classes: int, folder_of: FolderOf) -> Detector:
-    """The detector of a trial before its first step.
+def open_detector(stage: Stage, n_classes: int, data: Data) -> Detector:
+    """The detector of a fine-tuning before its first step.
 
-    What the pretraining did not train is random and depends on the trial's seed alone: all of it
+    What the pretraining did not train is random and depends on the stage's seed alone: all of it
     without one, pyramid and heads after MoCo, the layers whose outputs are classes after a source.
     Inputs are normalised as in the pretraining (after MoCo by the cells' own statistics).
     """
-    architecture, start = trial.architecture, trial.start
-    if isinstance(start, Contrasting):
-        saved = load_encoder(encoder_path(folder_of(start), start.plan.steps))
-        return build_detector(
-            architecture.spec(n_classes, (saved.mean, saved.std)), trial.seed, saved
-        )
-    detector = build_detector(architecture.spec(n_classes), trial.seed)
-    if start is not None:
-        path = weights_path(start, folder_of(start))
+    p, before = stage.p, stage.before
+    if before is not None and before.kind == "MoCo":
+        saved = load_encoder(encoder_path(data.folder(before), before.p.contrast_steps))
+        spec = detector_spec(p, n_classes, (saved.mean, saved.std))
+        return build_detector(spec, stage.seed, saved)
+    detector = build_detector(detector_spec(p, n_classes), stage.seed)
+    if before is not None:
+        path = weights_path(before, data.folder(before))
         take_weights(detector, read_torch(path), path)
     return detector
 
 
-def weights_path(start: Warming | Alternation, folder: Path) -> Path:
+def weights_path(stage: Stage, folder: Path) -> Path:
     """Where a pretraining of a whole detector left it."""
-    if isinstance(start, Warming):
+    if stage.kind == "source":
         return folder / DETECTOR
-    return detector_path(folder, start.steps)
+    steps = stage.p.source_steps + (stage.p.contrast_steps if stage.cells else 0)
+    return detector_path(folder, steps)
 
 
-def unlabelled(cells: Cells, tasks: Tasks) -> np.ndarray:
-    """The patches, uint8 (n, size, size, 3)."""
-    shares = np.array_split(np.arange(cells.n), len(cells.datasets))
-    parts = []
-    for place, (name, rows) in enumerate(zip(cells.datasets, shares, strict=True)):
-        rng = np.random.default_rng([cells.seed, place])
-        images = tasks[name].part("train").images
-        parts.append(random_patches(images, len(rows), cells.size, rng))
-    return np.concatenate(parts)
+def unlabelled(stage: Stage, data: Data) -> np.ndarray:
+    """Patches of the training images of cells without annotation, uint8 (n, size, size, 3)."""
+    images = data.cells[stage.cells[0]].part("train").images
+    rng = np.random.default_rng([stage.p.seed, 0])
+    return random_patches(images, stage.p.n_patches, stage.p.patch_size, rng)
 
 
-def measure(
-    detector: Detector, scenes: Scenes, trial: Warming | FewShot
-) -> tuple[dict[str, float | None], list[Instances]]:
-    """Average precision on whole images by name (``None`` where undefined), and what was found."""
-    device, precision = trial.machine.device, trial.plan.precision
-    found = predict_instances(detector, scenes.images, device, precision)
-    scores = average_precision(scenes.objects, found, areas=trial.areas).as_dict()
-    return {n: round(float(v), 6) if np.isfinite(v) else None for n, v in scores.items()}, found
+def source_scenes(stage: Stage, data: Data) -> dict[str, Any]:
+    """Parts of the source by name, and its number of ``"classes"``: its own, or one for all.
+
+    Classes cost most of a training; a short one learns from them nothing but what is easiest.
+    """
+    one = stage.p.source_classes == "one"
+    n = 1 if one else sum(len(task.classes) for task in data.sources)
+    return {part: joined(data.sources, part, one) for part in ("train", "test")} | {"classes": n}
 
 
-def _source_spec(trial: Warming, sources: Sequence[ObjectTask]) -> DetectorSpec:
-    n_classes = 1 if trial.one_class else sum(len(task.classes) for task in sources)
-    return trial.architecture.spec(n_classes)
+def measure(scenes: Scenes, found: Sequence[Instances], areas: Areas) -> dict[str, Any]:
+    """Average precision on whole images.
+
+    Returns:
+        ``"scores"`` over all detections of all images by name (``box_ap``, ...; undefined ones left
+        out), and ``"images"``: of each image id, group, and the AP on this image alone, which do
+        not average to the first.
+    """
+    scores = average_precision(scenes.objects, found, areas=areas).as_dict()
+    images = []
+    for k, (id_, group) in enumerate(zip(scenes.ids, scenes.groups, strict=True)):
+        own = average_precision([scenes.objects[k]], [found[k]], areas=areas).as_dict()
+        alone = {f"image_{n}_ap": own[f"{n}_ap"] for n in ("box", "mask")}
+        images.append({"id": id_, "group": group, **_defined(alone)})
+    return {"scores": _defined(scores), "images": images}
 
 
-def _fit(detector: Detector, scenes: Scenes, trial: Warming | FewShot, folder: Path):
+def baselines(scenes: Scenes, areas: Areas) -> dict[str, dict[str, Any]]:
+    """The same of the two predictors that need no training, by name."""
+    found = found_without_training(scenes)
+    return {name: measure(scenes, one, areas) for name, one in found.items()}
+
+
+# -------------------------------------------------------------------------- plans
+
+
+def detector_spec(
+    p: Any,
+    n_classes: int,
+    statistics: tuple[tuple[float, ...], tuple[float, ...]] = IMAGENET,
+) -> DetectorSpec:
+    """The detector: LIVECell's in size (``heads="livecell"``), or a small one.
+
+    Args:
+        statistics: mean and standard deviation of inputs in 0..1, per channel.
+    """
+    heads, sizes = HeadSpec(p.width), {}
+    if p.heads == "small":
+        heads = HeadSpec(p.width, box_convs=1, box_features=4 * p.width, mask_convs=2)
+        limits = {"proposals_before": 500, "proposals_after": 300, "detections": 300}
+        sizes = {"regions": 32, **limits}
+    mean, std = statistics
+    spec = EncoderSpec(p.encoder)
+    return DetectorSpec(spec, n_classes, heads=heads, channels=p.width, mean=mean, std=std, **sizes)
+
+
+def detection_plan(
+    p: Any, steps: int, batch: int, rate: float, crop: int, flip: str
+) -> DetectionPlan:
+    """A training of detectors: a tenth of warm-up, then half a cosine."""
+    more = {"precision": p.precision, "checkpoint_every": 50}
+    warmup = max(1, steps // 10)
+    return DetectionPlan(
+        steps, batch, rate, warmup=warmup, decay="cosine", crop=crop, flip=flip, **more
+    )
+
+
+def source_plan(p: Any, steps: int) -> DetectionPlan:
+    """A training on the source."""
+    return detection_plan(p, steps, p.source_batch, p.source_rate, p.source_crop, "horizontal")
+
+
+def contrast_plan(p: Any) -> MocoPlan:
+    """MoCo on cells, all steps of all rounds."""
+    return MocoPlan(
+        p.contrast_steps,
+        p.contrast_batch,
+        p.contrast_rate,
+        warmup_share=0.1,
+        queue=p.queue,
+        key_momentum=p.key_momentum,
+        groups=GROUPS,
+        precision=p.precision,
+        checkpoint_every=50,
+        look_every=0,
+    )
+
+
+def _fit(detector: Detector, scenes: Scenes, plan: DetectionPlan, stage: Stage, folder: Path):
     """Train, resuming from the folder's checkpoint, which is gone afterwards."""
     checkpoint = folder / "checkpoint.pt"
-    log = train_detector(
-        detector, scenes, trial.plan, trial.seed, checkpoint, device=trial.machine.device
-    )
+    log = train_detector(detector, scenes, plan, stage.seed, checkpoint, device=stage.p.device)
     checkpoint.unlink(missing_ok=True)
     return log
 
 
-def _weights(detector: Detector) -> dict[str, torch.Tensor]:
-    return {name: value.cpu() for name, value in detector.state_dict().items()}
-
-
 def _rounded(values: Sequence[float]) -> list[float]:
     return [round(value, 5) for value in values]
+
+
+def _defined(scores: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(float(v), 6) for name, v in scores.items() if np.isfinite(v)}

@@ -1,21 +1,22 @@
 """How far a backbone's view of cells is from its view of the source, stage by stage.
 
-The gap that arXiv 2310.03981 speaks of, and its digest asks to be drawn: the same patches of test
-images go through the backbone after every stage of a training.
+The gap that arXiv 2310.03981 speaks of: the same patches of test images go through the backbone
+after every stage of a training.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from helpers.errors import DataError
-from helpers.experiments.few_shot import ENCODER, Alternation, FewShot
+from helpers.experiments.few_shot import ENCODER, Arm, Models
 from helpers.experiments.objects import ObjectTask
 from helpers.experiments.representations import DEEPEST, Patches, encoder_features
 from helpers.experiments.starts import random_patches
-from helpers.features.domain_gap import domain_classifier, median_bandwidth, mmd, proxy_a_distance
+from helpers.features.domain_gap import domain_classifier, median_bandwidth, mmd
+from helpers.features.projection import project, trustworthiness
 from helpers.models.encoders import EncoderSpec, SavedEncoder, build_encoder, load_encoder
 from helpers.pretraining.amt2 import encoder_path
 
@@ -24,20 +25,36 @@ RANDOM, START, TUNED = "random weights", "source", "fine-tuned"
 FOLDS = 5
 
 
-@dataclass(frozen=True)
-class Gap:
-    """Distance between two domains in one stage's features.
+def measure_gap(p: Any, models: Models, arm: Arm) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The gap after every stage of CUPre, and maps of the patches.
 
-    Attributes:
-        classifier: balanced accuracy of a linear classifier that tells the domains apart.
-        a_distance: proxy A-distance, of the same.
-        mmd: squared maximum mean discrepancy of features of length 1, on one bandwidth for all
-            stages.
+    Args:
+        p: ``map_patches`` of either domain, ``projections``, ``patch_size``, ``seed``, ``device``.
+        arm: CUPre, kept.
+
+    Returns:
+        One row per stage with ``classifier`` (balanced accuracy with which a line tells the
+        domains apart in patches of other images) and ``mmd`` (squared maximum mean discrepancy of
+        features of length 1, on one bandwidth for all stages); one row per projection, stage and
+        patch with ``x``, ``y``, ``domain`` and the map's ``trust``.
     """
-
-    classifier: float
-    a_distance: float
-    mmd: float
+    patches = gap_patches(
+        models.data.cells[arm.cells], models.data.sources, p.map_patches, p.patch_size, p.seed
+    )
+    device = models.stages[arm].p.device
+    features = stage_features(stages(models, arm), patches, device)
+    places = [
+        pd.DataFrame(placed, columns=["x", "y"]).assign(
+            projection=kind,
+            stage=stage,
+            domain=patches.datasets,
+            trust=trustworthiness(rows, placed),
+        )
+        for kind in p.projections
+        for stage, rows in features.items()
+        for placed in [project(rows, kind, p.seed)]
+    ]
+    return distances(features, patches, p.seed), pd.concat(places, ignore_index=True)
 
 
 def gap_patches(
@@ -62,27 +79,18 @@ def gap_patches(
     return Patches(np.concatenate(images), datasets, names, groups)
 
 
-def stages(
-    alternation: Alternation,
-    result: dict,
-    tuned: FewShot,
-    folder_of: Callable[[object], Path],
-) -> dict[str, SavedEncoder]:
-    """The backbone of CUPre after every stage, by name, in order.
-
-    Args:
-        result: of the alternation.
-        tuned: fine-tuned from it, its backbone kept.
-    """
-    folder = folder_of(alternation)
-    start = load_encoder(encoder_path(folder, 0))
-    spec = EncoderSpec(alternation.warming.architecture.encoder)
-    drawn = build_encoder(spec, alternation.warming.seed).eval()
+def stages(models: Models, arm: Arm) -> dict[str, SavedEncoder]:
+    """The backbone of CUPre after every stage, by name, in order."""
+    tuned = models.stages[arm]
+    rounds = tuned.before
+    folder = models.data.folder(rounds)
+    start, spec = load_encoder(encoder_path(folder, 0)), EncoderSpec(rounds.p.encoder)
+    drawn = build_encoder(spec, rounds.before.seed).eval()
     found = {RANDOM: SavedEncoder(spec, drawn, start.mean, start.std), START: start}
-    for number, one in enumerate(result["rounds"], 1):
+    for number, one in enumerate(models.results[rounds]["rounds"], 1):
         for side, step in zip((CELLS, SOURCE), one["ends"], strict=True):
             found[f"round {number}, {side}"] = load_encoder(encoder_path(folder, step))
-    return found | {TUNED: load_encoder(folder_of(tuned) / ENCODER)}
+    return found | {TUNED: load_encoder(models.data.folder(tuned) / ENCODER)}
 
 
 def stage_features(
@@ -96,8 +104,8 @@ def stage_features(
     return found
 
 
-def measure_gaps(features: Mapping[str, np.ndarray], patches: Patches, seed: int) -> dict[str, Gap]:
-    """The gap in every stage; the bandwidth is the median heuristic's in the stage ``source``.
+def distances(features: Mapping[str, np.ndarray], patches: Patches, seed: int) -> pd.DataFrame:
+    """``stage``, ``classifier``, ``mmd``; the bandwidth is the median heuristic's after the source.
 
     Five folds, or as many as a domain has groups where these are fewer.
 
@@ -106,18 +114,20 @@ def measure_gaps(features: Mapping[str, np.ndarray], patches: Patches, seed: int
     """
     cells = np.array([name == CELLS for name in patches.datasets])
     groups = np.array(patches.groups)
-    bandwidth = median_bandwidth(features[START])
     folds = min(FOLDS, len(set(groups[cells])), len(set(groups[~cells])))
     if folds < 2:
         raise DataError(
             "patches of a domain are all of one group of test images; expected at least two. Take "
             "more test images (of cells: test_share, max_test_images; source: max_source_test)."
         )
-    found = {}
-    for name, rows in features.items():
-        one, two = rows[cells], rows[~cells]
-        accuracy = domain_classifier(
-            one, two, groups[cells], groups[~cells], folds=folds, seed=seed
-        )
-        found[name] = Gap(accuracy, proxy_a_distance(accuracy), mmd(one, two, bandwidth=bandwidth))
-    return found
+    width, split = median_bandwidth(features[START]), (groups[cells], groups[~cells])
+    return pd.DataFrame(
+        {
+            "stage": name,
+            "classifier": domain_classifier(
+                rows[cells], rows[~cells], *split, folds=folds, seed=seed
+            ),
+            "mmd": mmd(rows[cells], rows[~cells], bandwidth=width),
+        }
+        for name, rows in features.items()
+    )

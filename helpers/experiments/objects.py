@@ -14,13 +14,20 @@ from helpers.data.instances import InstanceDataset, open_instances
 from helpers.data.objects import GeneratedObjects, generated_objects
 from helpers.data.preprocess import scale_percentiles
 from helpers.data.synthetic.objects import NAME as GENERATED
-from helpers.errors import ParameterError
 from helpers.experiments.foreground import BYTE, share_of, shrink_image
 from helpers.experiments.tasks import hold_out
 from helpers.files import replacing, write_json
 from helpers.leftovers import remove_leftovers
 from helpers.locks import once
-from helpers.metrics.detection import Instances, decode_masks, encode_masks, mask_boxes
+from helpers.metrics.baselines import baseline_masks
+from helpers.metrics.detection import (
+    Instances,
+    decode_masks,
+    encode_masks,
+    from_labels,
+    mask_areas,
+    mask_boxes,
+)
 
 PARTS = ("train", "test")
 SUMMARY = "objects.json"
@@ -54,16 +61,6 @@ class ObjectSettings:
     max_test_images: int
     seed: int
 
-    def __post_init__(self) -> None:
-        if not 0 < self.scale <= 1:
-            raise ParameterError(f"scale={self.scale}: expected above 0 and at most 1")
-        if not 0 < self.test_share < 1:
-            raise ParameterError(f"test_share={self.test_share}: expected between 0 and 1")
-        if self.dataset.startswith("synthetic-") and self.n_images < 2:
-            raise ParameterError(
-                f"n_images={self.n_images} of {self.dataset}: expected at least 2, one to test on"
-            )
-
 
 @dataclass(frozen=True)
 class Scenes(Sequence[tuple[np.ndarray, Instances]]):
@@ -87,14 +84,11 @@ class Scenes(Sequence[tuple[np.ndarray, Instances]]):
         """Image and objects number ``index``."""
         return self.images[index], self.objects[index]
 
-    def some(self, places: Sequence[int] | np.ndarray) -> "Scenes":
-        """Those at these places, in their order."""
-        lists = (self.images, self.objects, self.ids, self.groups)
-        return Scenes(*([part[i] for i in places] for part in lists))
-
     def share(self, share: float, seed: int) -> "Scenes":
         """A share of the images; see :func:`helpers.experiments.foreground.share_of`."""
-        return self.some(share_of(len(self), share, seed))
+        places = share_of(len(self), share, seed)
+        lists = (self.images, self.objects, self.ids, self.groups)
+        return Scenes(*([part[i] for i in places] for part in lists))
 
 
 @dataclass(frozen=True)
@@ -126,10 +120,7 @@ class ObjectTask:
         described = json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
         with np.load(self.folder / f"{name}.npz") as kept:
             images = [kept[f"image-{i}"] for i in range(len(described))]
-        objects = [
-            unpack(one["objects"], image.shape[:2])
-            for one, image in zip(described, images, strict=True)
-        ]
+        objects = [unpack(one["objects"]) for one in described]
         ids, groups = ([one[key] for one in described] for key in ("id", "group"))
         return Scenes(images, objects, ids, groups)
 
@@ -175,6 +166,33 @@ def joined(tasks: Sequence[ObjectTask], part: str, one_class: bool = False) -> S
     return Scenes(*lists)
 
 
+# -------------------------------------------------------------------------- objects
+
+
+def labels_of(objects: Instances) -> np.ndarray:
+    """Objects as one label image, int32 (h, w); where two overlap the later one is seen."""
+    labels = np.zeros(objects.size, np.int32)
+    for number, encoded in enumerate(objects.masks, 1):
+        labels[decode_masks([encoded], objects.size)[0]] = number
+    return labels
+
+
+def found_without_training(scenes: Scenes) -> dict[str, list[Instances]]:
+    """What the two predictors of :mod:`helpers.metrics.baselines` find in every image, by name.
+
+    Each component of Otsu's threshold is a detection whose score is its area in pixels, since
+    average precision asks for an order.
+    """
+    found: dict[str, list[Instances]] = {}
+    for image, objects in scenes:
+        for name, labels in baseline_masks(image, labels_of(objects)).items():
+            one = from_labels(labels)
+            scores = np.float32(mask_areas(one.masks))
+            surest = np.argsort(-scores, kind="stable")
+            found.setdefault(name, []).append(replace(one, scores=scores).take(surest))
+    return found
+
+
 def resize_objects(
     image: np.ndarray, objects: Instances, scale: float
 ) -> tuple[np.ndarray, Instances]:
@@ -209,6 +227,39 @@ def stretch_contrast(image: np.ndarray) -> np.ndarray:
     return np.rint(scale_percentiles(image).clip(0, 1) * BYTE).astype(np.uint8)
 
 
+def pack(objects: Instances) -> dict[str, Any]:
+    """Objects as plain JSON; :func:`unpack` is the way back."""
+    plain = {
+        name: None if (array := getattr(objects, name)) is None else array.tolist()
+        for name in _TYPES
+    }
+    masks = [mask["counts"].decode("ascii") for mask in objects.masks]
+    return {"size": list(objects.size), "masks": masks, **plain}
+
+
+def unpack(packed: dict[str, Any]) -> Instances:
+    """Objects out of what :func:`pack` gave."""
+    size = packed["size"]
+    arrays = {
+        name: None if packed[name] is None else np.array(packed[name], dtype)
+        for name, dtype in _TYPES.items()
+    }
+    arrays["boxes"] = arrays["boxes"].reshape(-1, 4)
+    masks = tuple({"size": size, "counts": one.encode("ascii")} for one in packed["masks"])
+    return Instances(size=tuple(size), masks=masks, **arrays)
+
+
+_TYPES = {
+    "boxes": np.float32,
+    "labels": np.int64,
+    "scores": np.float32,
+    "crowd": np.bool_,
+    "areas": np.float64,
+}
+
+# -------------------------------------------------------------------------- preparing
+
+
 def _open(settings: ObjectSettings) -> InstanceDataset | GeneratedObjects:
     if settings.dataset == GENERATED:
         return generated_objects(settings.n_images, settings.seed, settings.image_size)
@@ -219,28 +270,19 @@ def _open(settings: ObjectSettings) -> InstanceDataset | GeneratedObjects:
     return open_instances(settings.dataset, synthetic=spec)
 
 
-@dataclass(frozen=True)
-class _Place:
-    """One image of a data set."""
-
-    index: int
-    id: str
-    group: str
-
-
 def _places(
     data: InstanceDataset | GeneratedObjects, settings: ObjectSettings
-) -> dict[str, list[_Place]]:
-    """Which images belong to which part."""
+) -> dict[str, list[tuple[int, str, str]]]:
+    """Index, id and group of the images of each part."""
     if isinstance(data, GeneratedObjects):
-        every = [_Place(i, f"{i:05d}", f"{i:05d}") for i in range(len(data))]
+        every = [(i, f"{i:05d}", f"{i:05d}") for i in range(len(data))]
         n_test = max(1, round(settings.test_share * len(every)))
         train, test = every[:-n_test], every[-n_test:]
     else:
         index = {item.id: i for i, item in enumerate(data.items)}
         rng = np.random.default_rng([settings.seed, 0])
         train, test = (
-            [_Place(index[item.id], item.id, item.group) for item in items]
+            [(index[item.id], item.id, item.group) for item in items]
             for items in hold_out(list(data.items), settings, rng)
         )
     if 0 < settings.max_test_images < len(test):
@@ -249,7 +291,7 @@ def _places(
     return {"train": train, "test": test}
 
 
-def _provenance(data: InstanceDataset | GeneratedObjects, settings: ObjectSettings) -> dict:
+def _provenance(data: InstanceDataset | GeneratedObjects) -> dict:
     if isinstance(data, InstanceDataset):
         return data.provenance
     return {
@@ -264,40 +306,33 @@ def _provenance(data: InstanceDataset | GeneratedObjects, settings: ObjectSettin
 def _build(
     data: InstanceDataset | GeneratedObjects, settings: ObjectSettings, folder: Path
 ) -> None:
-    parts = _places(data, settings)
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder, "*")
-    counts, shapes, sides = {}, [], []
-    for name, places in parts.items():
+    counts, every = {}, []
+    for name, places in _places(data, settings).items():
         written = _write_part(data, places, settings, folder, name)
-        shapes += [objects.size for objects in written]
-        sides += [side for objects in written for side in _sides(objects)]
-        counts[name] = [
-            len(places),
-            len({place.group for place in places}),
-            sum(map(len, written)),
-        ]
-    files = [folder / f"{name}{kind}" for name in parts for kind in (".npz", ".json")]
+        groups = {group for _, _, group in places}
+        counts[name] = [len(places), len(groups), sum(map(len, written))]
+        every += written
+    shapes = [objects.size for objects in every]
+    boxes = np.concatenate([objects.boxes for objects in every])
+    sides = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
+    files = [folder / f"{name}{kind}" for name in PARTS for kind in (".npz", ".json")]
     summary = {
         "classes": list(data.classes),
         "content": fingerprints.of_json([fingerprints.of_file(path) for path in files]),
-        "provenance": _provenance(data, settings),
+        "provenance": _provenance(data),
         "counts": counts,
         "sizes": [np.min(shapes, axis=0).tolist(), np.max(shapes, axis=0).tolist()],
-        "side": float(np.median(sides)) if sides else 0.0,
+        "side": float(np.median(sides)) if len(sides) else 0.0,
     }
     # Written last: this file says that the folder is complete.
     write_json(folder / SUMMARY, summary)
 
 
-def _sides(objects: Instances) -> np.ndarray:
-    wide = np.diff(objects.boxes.reshape(-1, 2, 2), axis=1)[:, 0]
-    return np.sqrt(wide.prod(axis=1))
-
-
 def _write_part(
     data: InstanceDataset | GeneratedObjects,
-    places: Sequence[_Place],
+    places: Sequence[tuple[int, str, str]],
     settings: ObjectSettings,
     folder: Path,
     name: str,
@@ -305,39 +340,12 @@ def _write_part(
     from tqdm import tqdm
 
     images, described, written = {}, [], []
-    for number, place in enumerate(tqdm(places, f"reading {name} images", mininterval=2)):
-        image, objects = data[place.index]
-        image, objects = resize_objects(image, objects, settings.scale)
-        images[f"image-{number}"] = stretch_contrast(image) if settings.stretch else image
-        described.append({"id": place.id, "group": place.group, "objects": pack(objects)})
+    for index, id_, group in tqdm(places, f"reading {name} images", mininterval=2):
+        image, objects = resize_objects(*data[index], settings.scale)
+        images[f"image-{len(images)}"] = stretch_contrast(image) if settings.stretch else image
+        described.append({"id": id_, "group": group, "objects": pack(objects)})
         written.append(objects)
     with replacing(folder / f"{name}.npz") as temporary, temporary.open("wb") as stream:
         np.savez(stream, **images)
     write_json(folder / f"{name}.json", described)
     return written
-
-
-def pack(objects: Instances) -> dict[str, Any]:
-    """Objects as plain JSON; :func:`unpack` is the way back."""
-    optional = {name: getattr(objects, name) for name in ("scores", "crowd", "areas")}
-    return {
-        "boxes": objects.boxes.tolist(),
-        "labels": objects.labels.tolist(),
-        "masks": [mask["counts"].decode("ascii") for mask in objects.masks],
-        **{name: None if values is None else values.tolist() for name, values in optional.items()},
-    }
-
-
-def unpack(packed: dict[str, Any], size: tuple[int, int]) -> Instances:
-    """Objects of an image of this size (height, width) out of what :func:`pack` gave."""
-    types = {"scores": np.float32, "crowd": np.bool_, "areas": np.float64}
-    return Instances(
-        size=tuple(size),
-        boxes=np.array(packed["boxes"], np.float32).reshape(-1, 4),
-        labels=np.array(packed["labels"], np.int64),
-        masks=tuple({"size": list(size), "counts": one.encode("ascii")} for one in packed["masks"]),
-        **{
-            name: None if packed[name] is None else np.array(packed[name], dtype)
-            for name, dtype in types.items()
-        },
-    )

@@ -1,1 +1,0 @@
-"""What the chapters on few-shot cells share: parameters, data, pretrainings, trainings."""

@@ -1,1 +1,0 @@
-"""The chapter ``few-shot-ablations``."""
