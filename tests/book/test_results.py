@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from helpers.book import results
-from helpers.book.results import Cells
+from helpers.book.results import Cells, best_elsewhere
 from helpers.errors import DataError
 
 
@@ -45,6 +45,19 @@ def test_arithmetic_pairs_seeds():
     assert c("dice", method="none", rate=None).to_dict() == {0: 0.2}
     assert c("dice", method="herding").empty
     assert c.values("rate", method="random") == [10.0, 50.0]
+
+
+@pytest.mark.parametrize("draws", [0, 20])
+def test_the_best_is_chosen_on_the_other_seeds(draws):
+    values = {"a": [1.0, 0.0, 0.4], "b": [0.0, 0.8, 0.5]}
+    table = rows(*((m, 1.0, s, "dice", v) for m, own in values.items() for s, v in enumerate(own)))
+    c = Cells(table, draws=draws)
+    found = best_elsewhere(c("dice", method=method) for method in values)
+    measured = found if not draws else found[0]
+    # Without seed 0 it is b, without the others a: the plain maximum would be 1, .8, .5.
+    assert measured.to_dict() == {0: 0.0, 1: 0.0, 2: 0.4}
+    assert best_elsewhere([]).empty
+    assert best_elsewhere([c("dice", method="a").iloc[:1]]).empty
 
 
 def test_a_cell_is_never_ambiguous_unless_a_list_says_so():

@@ -9,7 +9,7 @@ import torch
 
 from helpers.errors import DataError
 from helpers.experiments import few_shot, gap
-from helpers.experiments.few_shot import Alternation, Architecture, Cells, FewShot, Warming
+from helpers.experiments.few_shot import Arm, Stage
 from helpers.experiments.gap import CELLS, RANDOM, SOURCE, START, TUNED
 from helpers.experiments.objects import Scenes
 from helpers.experiments.representations import Patches
@@ -17,8 +17,6 @@ from helpers.features.domain_gap import median_bandwidth, mmd
 from helpers.models.cascade import build_detector
 from helpers.models.encoders import EncoderSpec, build_encoder, save_encoder
 from helpers.pretraining.amt2 import encoder_path
-from helpers.pretraining.moco import MocoPlan
-from helpers.training.detection import DetectionPlan
 
 
 def task_of(name, first, n, groups=None):
@@ -80,36 +78,34 @@ def made(shift, n_groups=ROWS, groups=None):
 @pytest.mark.parametrize("shift", [0.0, 1.0, 3.0])
 def test_a_known_shift_is_told_as_well_as_it_can_be(shift):
     rows, patches = made(shift)
-    [found] = gap.measure_gaps({START: rows}, patches, 0).values()
-    best = NormalDist().cdf(shift / 2)
-    assert found.classifier == pytest.approx(best, abs=0.06)
-    assert found.a_distance == pytest.approx(2 * (2 * found.classifier - 1))
+    found = gap.distances({START: rows}, patches, 0)
+    assert found["classifier"][0] == pytest.approx(NormalDist().cdf(shift / 2), abs=0.06)
 
 
 def test_all_stages_are_measured_with_one_bandwidth():
     rows, patches = made(1.0)
     stages = {"before": 5 * rows, START: rows, "after": rows - [[0, 1, 0]]}
-    found = gap.measure_gaps(stages, patches, 0)
-    assert list(found) == list(stages)
+    found = gap.distances(stages, patches, 0).set_index("stage")
+    assert list(found.index) == list(stages)
     width = median_bandwidth(rows)
     for name, own in stages.items():
-        assert found[name].mmd == pytest.approx(mmd(own[:ROWS], own[ROWS:], bandwidth=width))
+        assert found["mmd"][name] == pytest.approx(mmd(own[:ROWS], own[ROWS:], bandwidth=width))
     # What moves both domains alike changes nothing.
-    assert found["after"].mmd == pytest.approx(found[START].mmd)
-    assert found["after"].classifier == found[START].classifier
-    assert found["before"].mmd != pytest.approx(found[START].mmd, rel=0.1)
+    assert found["mmd"]["after"] == pytest.approx(found["mmd"][START])
+    assert found["classifier"]["after"] == found["classifier"][START]
+    assert found["mmd"]["before"] != pytest.approx(found["mmd"][START], rel=0.1)
 
 
 @pytest.mark.parametrize("n_groups", [2, 3])
 def test_few_groups_make_few_folds(n_groups):
     rows, patches = made(6.0, n_groups)
-    assert gap.measure_gaps({START: rows}, patches, 0)[START].classifier > 0.98
+    assert gap.distances({START: rows}, patches, 0)["classifier"][0] > 0.98
 
 
 def test_a_single_group_is_refused():
     rows, patches = made(1.0, 1)
     with pytest.raises(DataError, match=r"one group.*max_test_images"):
-        gap.measure_gaps({START: rows}, patches, 0)
+        gap.distances({START: rows}, patches, 0)
 
 
 def test_a_gap_within_images_is_not_one_between_domains():
@@ -119,21 +115,19 @@ def test_a_gap_within_images_is_not_one_between_domains():
     names = {name: rng.normal(0, 20, 3) for name in dict.fromkeys(patches.groups)}
     rows = np.array([names[group] for group in patches.groups]) + rng.normal(size=(2 * ROWS, 3))
     alone = Patches(patches.images, patches.datasets, patches.sources, list(map(str, range(600))))
-    of_images = gap.measure_gaps({START: rows}, patches, 0)[START].classifier
-    of_patches = gap.measure_gaps({START: rows}, alone, 0)[START].classifier
+    of_images = gap.distances({START: rows}, patches, 0)["classifier"][0]
+    of_patches = gap.distances({START: rows}, alone, 0)["classifier"][0]
     assert of_images < of_patches
 
 
 # ---------------------------------------------------------------------------------------- stages
 
 SPEC = EncoderSpec("unet-2")
-SMALL = Architecture("unet-2", 8, box_convs=1, box_features=16, mask_convs=1, regions=16)
-PLAN = DetectionPlan(4, 2, 0.01, warmup=1, crop=64)
-WARMING = Warming(SMALL, ("synthetic-objects",), PLAN, 11)
-CUPRE = Alternation(
-    WARMING, PLAN, 2, Cells(("a",), 16, 32, 0), MocoPlan(2, 8, 0.03, groups=4), 0.1, 3
-)
-TUNING = FewShot(SMALL, CUPRE, "a", 0.5, PLAN, 0, keep=True)
+SMALL = SimpleNamespace(encoder="unet-2", width=8, heads="small")
+WARMING = Stage("source", (), 11)
+ROUNDS = Stage("rounds", (("encoder", "unet-2"),), 3, before=WARMING)
+TUNING = Stage("few-shot", (), 0, before=ROUNDS, keep=True)
+CUPRE = Arm(few_shot.CUPRE, "a", 0.5, 0)
 RESULT = {"rounds": [{"ends": [1, 3]}, {"ends": [4, 6]}]}
 STATISTICS = ((0.4, 0.4, 0.4), (0.2, 0.2, 0.2))
 
@@ -141,13 +135,14 @@ STATISTICS = ((0.4, 0.4, 0.4), (0.2, 0.2, 0.2))
 @pytest.fixture(scope="module")
 def encoders(tmp_path_factory):
     """Stages out of files whose weights tell the step: a seed each."""
-    folders = {trial: tmp_path_factory.mktemp("trial") for trial in (CUPRE, TUNING)}
+    folders = {stage: tmp_path_factory.mktemp("trial") for stage in (ROUNDS, TUNING)}
     for step in (0, 1, 3, 4, 6):
-        path = encoder_path(folders[CUPRE], step)
+        path = encoder_path(folders[ROUNDS], step)
         save_encoder(path, build_encoder(SPEC, 100 + step), SPEC, STATISTICS)
     path = folders[TUNING] / few_shot.ENCODER
     save_encoder(path, build_encoder(SPEC, 200), SPEC, STATISTICS)
-    return gap.stages(CUPRE, RESULT, TUNING, folders.__getitem__)
+    data = SimpleNamespace(folder=folders.__getitem__)
+    return gap.stages(few_shot.Models(data, {CUPRE: TUNING}, {ROUNDS: RESULT}), CUPRE)
 
 
 def test_stages_come_in_order_with_their_own_weights(encoders):
@@ -170,7 +165,9 @@ def test_stages_come_in_order_with_their_own_weights(encoders):
 
 
 def test_random_weights_are_those_that_the_warming_began_with(encoders):
-    began = build_detector(SMALL.spec(36), WARMING.seed).backbone.body.state_dict()
+    began = build_detector(
+        few_shot.detector_spec(SMALL, 36), WARMING.seed
+    ).backbone.body.state_dict()
     own = encoders[RANDOM].encoder.state_dict()
     assert own.keys() == began.keys()
     assert all(torch.equal(own[key], value) for key, value in began.items())
@@ -187,4 +184,4 @@ def test_features_of_every_stage_have_length_one(encoders):
         assert rows.shape == (6, 32)
         np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-5)
     assert not np.allclose(found[RANDOM], found[TUNED])
-    assert list(gap.measure_gaps(found, patches, 0)) == list(encoders)
+    assert list(gap.distances(found, patches, 0)["stage"]) == list(encoders)

@@ -1,5 +1,6 @@
 """Images with objects: splits, sizes, and what resizing does to masks whose geometry is known."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -7,10 +8,12 @@ import pytest
 
 from helpers.data.objects import OBJECT_CLASSES
 from helpers.data.readers import Item
-from helpers.errors import ParameterError
 from helpers.experiments.objects import (
     ObjectSettings,
+    Scenes,
+    found_without_training,
     joined,
+    labels_of,
     pack,
     prepare_objects,
     resize_objects,
@@ -18,7 +21,7 @@ from helpers.experiments.objects import (
     unpack,
 )
 from helpers.experiments.tasks import hold_out
-from helpers.metrics.detection import decode_masks, from_labels
+from helpers.metrics.detection import average_precision, decode_masks, from_labels
 
 CELLS = ObjectSettings("synthetic-cyto", 6, 64, 1.0, True, 0.34, 0, 0)
 SOURCE = ObjectSettings("synthetic-objects", 5, 64, 1.0, False, 0.2, 0, 7)
@@ -123,7 +126,7 @@ def test_stretching_maps_percentiles_to_black_and_white():
 @pytest.mark.parametrize("scores", [None, np.array([0.5], np.float32)])
 def test_packing_loses_nothing(scores):
     objects = replace(block(slice(3, 9), slice(2, 5)), scores=scores)
-    again = unpack(pack(objects), objects.size)
+    again = unpack(json.loads(json.dumps(pack(objects))))
     assert again.masks == objects.masks
     np.testing.assert_array_equal(again.boxes, objects.boxes)
     assert (again.scores is None) == (scores is None)
@@ -148,14 +151,21 @@ def test_official_parts_are_taken_where_there_are_some(splits, trained, tested):
         assert {item.split for item in held} == {"test" if "test" in splits else "val"}
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"scale": 0.0}, "scale=0"),
-        ({"test_share": 1.0}, "test_share=1"),
-        ({"n_images": 1}, "n_images=1 of synthetic-cyto"),
-    ],
-)
-def test_nonsense_is_refused(change, message):
-    with pytest.raises(ParameterError, match=message):
-        replace(CELLS, **change)
+def test_without_training_bright_blocks_are_found_and_one_box_is_not_them():
+    labels = np.zeros((40, 60), np.int32)
+    labels[5:15, 5:20], labels[20:35, 30:50] = 1, 2
+    image = np.repeat(np.uint8(200 * (labels > 0))[..., None], 3, axis=2)
+    scenes = Scenes([image], [from_labels(labels)], ["a"], ["a"])
+    found = found_without_training(scenes)
+    assert list(found) == ["Otsu", "every pixel"]
+    scores = {n: average_precision(scenes.objects, one).boxes.ap for n, one in found.items()}
+    assert scores == {"Otsu": 1.0, "every pixel": 0.0}
+    # The surest is the largest.
+    assert list(found["Otsu"][0].scores) == [300, 150]
+    np.testing.assert_array_equal(found["every pixel"][0].boxes, [[0, 0, 60, 40]])
+
+
+def test_labels_are_those_of_the_objects():
+    labels = np.zeros((20, 30), np.int32)
+    labels[2:8, 3:10], labels[2:8, 10:16] = 1, 2
+    np.testing.assert_array_equal(labels_of(from_labels(labels)), labels)
