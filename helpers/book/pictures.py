@@ -252,3 +252,35 @@ def draw_outlines(axis: Axes, image: np.ndarray, labels: np.ndarray | None = Non
     if labels is not None:
         shown[find_boundaries(labels, mode="inner")] = (0.90, 0.40, 0.0)
     axis.imshow(shown, interpolation="nearest")
+
+
+def classes_grid(
+    pictures: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]],
+    classes: Sequence[str],
+    side: float = 1.7,
+) -> Figure:
+    """Images with classes laid over in colour, one row per name, and a legend of the classes.
+
+    Args:
+        pictures: by the name of the row, images (H, W, C) in 0..1, each with the classes (H, W) of
+            its pixels, 0 for the background.
+        classes: names of the classes 1, 2, ...
+    """
+    from matplotlib.colors import to_rgb
+    from matplotlib.patches import Patch
+    from skimage.color import label2rgb
+
+    shades = [to_rgb(shade) for shade in list(COLOURS.values())[1 : len(classes) + 1]]
+    columns = max(map(len, pictures.values()))
+    figure, axes = picture_grid(len(pictures), columns, (side, side + 0.2))
+    for row, (name, found) in zip(axes, pictures.items(), strict=True):
+        row[0].set_title(name, loc="left")
+        for axis, (image, mask) in zip(row, found, strict=False):
+            # One colour per class, whichever of them an image shows.
+            present = [shades[k - 1] for k in np.unique(mask) if k]
+            axis.imshow(
+                label2rgb(mask, image, present, alpha=0.45, bg_label=0) if present else image
+            )
+    handles = [Patch(color=shade, label=name) for shade, name in zip(shades, classes, strict=True)]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(classes))
+    return figure

@@ -1,23 +1,33 @@
 """The released numbers of arXiv 2410.18677, analysed again.
 
 A *set-up* is one encoder, pretraining scheme, data set and way of fine-tuning (encoder frozen or
-not): one row of checkpoints, of which a rule chooses one. A *setting* is one form of the robustness
+not): one row of checkpoints, of which a rule chooses one. A *form* is one form of the robustness
 score. Levels are counted from the deepest (1) upwards, because the encoders have four or five.
 """
 
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from helpers.data.released import DISTANCES, LEVELS, MARGINS, ReleasedTables
-from helpers.errors import ParameterError
+from helpers.data.fetch import fingerprint_of
+from helpers.data.released import (
+    DISTANCES,
+    GENERATED,
+    LEVELS,
+    MARGINS,
+    NAME,
+    ReleasedTables,
+    generated_tables,
+    open_released,
+)
+from helpers.errors import DataError, ParameterError
 from helpers.transferability.judging import (
     StoppingRule,
     choose_highest,
-    choose_lowest,
     compute_saved,
     rank_correlation,
     scores_by_seed,
@@ -25,11 +35,16 @@ from helpers.transferability.judging import (
 )
 
 KEYS = ["dataset", "encoder", "scheme"]
-SETTING_KEYS = ["distance", "margin", "pooled", "level"]
+FORM = ["distance", "margin", "pooled", "level"]
+ROBUST, LEAST_ROBUST = "lowest robustness loss", "highest robustness loss"
+ACCURACY, FULL = "highest ImageNet accuracy", "always full"
+RANDOM, NONE, ORACLE = "random checkpoint", "no pretraining", "oracle"
+SHORTER, ONLINE = "best shorter on the other seeds", "online"
+OFFLINE = (ROBUST, LEAST_ROBUST, ACCURACY, FULL, RANDOM, NONE, SHORTER, ORACLE)
 
 
 @dataclass(frozen=True)
-class Setting:
+class Form:
     """One form of the score; the defaults are those the paper recommends.
 
     Attributes:
@@ -42,10 +57,45 @@ class Setting:
     from_top: int = 1
 
 
-ALL_SETTINGS = [
-    Setting(*values)
+ALL_FORMS = [
+    Form(*values)
     for values in product(sorted(DISTANCES.values()), MARGINS, (True, False), (1, 2, 3, 4))
 ]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A way to choose a checkpoint.
+
+    Attributes:
+        method: one of :data:`OFFLINE`, or ``"online"``.
+        form: of the score, where the method looks at it.
+        patience, smoothing: of online stopping, in checkpoints
+            (:class:`~helpers.transferability.judging.StoppingRule`); ``None`` offline.
+        least: shortest pretraining, in epochs, that online stopping may choose.
+        watch_start: whether the score may also choose the random initialisation (length 0).
+    """
+
+    method: str
+    form: Form = Form()
+    patience: int | None = None
+    smoothing: int | None = None
+    least: int | None = None
+    watch_start: bool = False
+
+    def on(self, lengths: np.ndarray) -> StoppingRule:
+        """Online stopping in terms of positions in a row of checkpoints.
+
+        Raises:
+            ParameterError: no checkpoint is as long as ``least``.
+        """
+        if self.least > lengths[-1]:
+            raise ParameterError(
+                f"least={self.least}: the longest pretraining has {lengths[-1]} epochs; expected "
+                "at most that"
+            )
+        least = int(np.searchsorted(lengths, self.least))
+        return StoppingRule(self.patience, self.smoothing, least, watch_start=self.watch_start)
 
 
 @dataclass(frozen=True)
@@ -56,7 +106,7 @@ class SetUp:
         lengths: epochs of pretraining, ascending; 0 is the random initialisation.
         dice: (lengths, seeds), NaN where a model is missing.
         accuracy: top-1 on ImageNet, (lengths,).
-        losses: robustness by setting, (lengths,) each, NaN where it is missing or faulty.
+        losses: robustness by form, (lengths,) each, NaN where it is missing or faulty.
         borrowed: whether the models of length 0 are those of the other scheme (a random
             initialisation knows no scheme, and they were released for one only).
     """
@@ -68,25 +118,91 @@ class SetUp:
     lengths: np.ndarray
     dice: np.ndarray
     accuracy: np.ndarray
-    losses: dict[Setting, np.ndarray]
+    losses: dict[Form, np.ndarray]
     borrowed: bool
 
     @property
-    def full(self) -> int:
-        """Position of the longest pretraining."""
-        return len(self.lengths) - 1
+    def way(self) -> str:
+        """Whether the encoder was frozen."""
+        return "frozen" if self.frozen else "fine-tuned"
 
     @property
     def name(self) -> str:
-        """Data set, encoder, scheme, frozen or fine-tuned."""
-        way = "frozen" if self.frozen else "fine-tuned"
-        return f"{self.dataset}, {self.encoder}, {self.scheme}, {way}"
+        """Encoder, scheme, frozen or fine-tuned."""
+        return f"{self.encoder}, {self.scheme}, {self.way}"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What :func:`run` found.
+
+    Attributes:
+        missing: whether generated tables stand in for released ones that were not to be had.
+        rows: one per arm, set-up and seed.
+    """
+
+    tables: ReleasedTables
+    missing: bool
+    set_ups: list[SetUp]
+    rows: pd.DataFrame
+
+
+def run(p: Any, arms: Sequence[tuple[str, Rule]]) -> Found:
+    """Apply rules to all set-ups.
+
+    Args:
+        p: parameters of the chapter; read are ``dataset``, ``if_missing``, ``seed``.
+        arms: name of a table, and a rule. Those that watch the start are applied where the loss of
+            the random initialisation is known and not faulty; so are all of the table ``"start"``.
+
+    Raises:
+        DataError: as :func:`open_tables`.
+    """
+    tables, missing = open_tables(p)
+    set_ups = gather_set_ups(tables)
+    rows = [
+        {"table": table, **_columns(rule, one), **numbers}
+        for table, rule in arms
+        for one in set_ups
+        if table != "start" or np.isfinite(one.losses[rule.form][0])
+        for numbers in judge_choice(rule, one, ranked=table != "forms")
+    ]
+    return Found(tables, missing, set_ups, pd.DataFrame(rows))
+
+
+def open_tables(p: Any) -> tuple[ReleasedTables, bool]:
+    """The released tables, or generated ones where these were asked for or must do.
+
+    Returns:
+        The tables, and whether generated ones stand in for missing ones.
+
+    Raises:
+        DataError: the released ones are damaged; or are not to be had, and ``if_missing`` is
+            ``"stop"``.
+    """
+    if p.dataset == GENERATED:
+        return generated_tables(p.seed), False
+    try:
+        return open_released(), False
+    except DataError:
+        # Files that are there but damaged must not be passed over.
+        if p.if_missing == "stop" or fingerprint_of(NAME) is not None:
+            raise
+        return generated_tables(p.seed), True
+
+
+def _columns(rule: Rule, one: SetUp) -> dict:
+    own = {name: value for name, value in vars(rule).items() if name != "form"}
+    return own | vars(rule.form) | {"way": one.way, "image": one.name, "group": one.dataset}
+
+
+# ------------------------------------------------------------------------------ reading the tables
 
 
 def repeated_lengths(robustness: pd.DataFrame) -> pd.DataFrame:
-    """Pairs of lengths whose losses agree to the last digit in every setting: a fault.
+    """Pairs of lengths whose losses agree to the last digit in every form: a fault.
 
-    Two different checkpoints do not give equal losses in all of a data set's settings; where they
+    Two different checkpoints do not give equal losses in all of a data set's forms; where they
     do, one was scored twice.
 
     Returns:
@@ -96,9 +212,7 @@ def repeated_lengths(robustness: pd.DataFrame) -> pd.DataFrame:
     """
     found = []
     for dataset, rows in robustness.groupby("dataset"):
-        wide = rows.pivot_table(
-            index=["encoder", "scheme", *SETTING_KEYS], columns="length", values="loss"
-        )
+        wide = rows.pivot_table(index=["encoder", "scheme", *FORM], columns="length", values="loss")
         for one, other in combinations(wide.columns, 2):
             both = wide[[one, other]].dropna()
             equal = int((both[one] == both[other]).sum())
@@ -108,21 +222,15 @@ def repeated_lengths(robustness: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values(["equal", "dataset"], ascending=[False, True], ignore_index=True)
 
 
-def without_faults(robustness: pd.DataFrame) -> pd.DataFrame:
-    """The losses without the shorter one of every pair of lengths that was scored twice."""
-    pairs = repeated_lengths(robustness)
-    faults = pairs[pairs["equal"] == pairs["rows"]]
-    marks = set(zip(faults["dataset"], faults["length"], strict=True))
-    keep = [
-        pair not in marks for pair in zip(robustness["dataset"], robustness["length"], strict=True)
-    ]
-    return robustness[keep]
-
-
 def gather_set_ups(tables: ReleasedTables) -> list[SetUp]:
     """All set-ups of the released tables, faulty losses left out, double models counted once."""
+    pairs = repeated_lengths(tables.robustness)
+    faults = pd.MultiIndex.from_frame(
+        pairs.loc[pairs["equal"] == pairs["rows"], ["dataset", "length"]]
+    )
+    places = pd.MultiIndex.from_frame(tables.robustness[["dataset", "length"]])
+    losses = _losses_by_form(tables.robustness[~places.isin(faults)])
     models = tables.downstream.drop_duplicates([*KEYS, "frozen", "length", "seed"])
-    losses = _losses_by_setting(without_faults(tables.robustness))
     return [
         _set_up(names, rows, models, losses) for names, rows in models.groupby([*KEYS, "frozen"])
     ]
@@ -141,206 +249,102 @@ def _set_up(names: tuple, rows: pd.DataFrame, models: pd.DataFrame, losses: dict
         dice=dice.to_numpy(),
         accuracy=rows.groupby("length")["accuracy"].first().to_numpy(),
         losses={
-            setting: one.reindex(dice.index).to_numpy()
-            for setting, one in losses[dataset, encoder, scheme].items()
+            form: one.reindex(dice.index).to_numpy()
+            for form, one in losses[dataset, encoder, scheme].items()
         },
         borrowed=borrowed,
     )
 
 
-def _losses_by_setting(robustness: pd.DataFrame) -> dict[tuple, dict[Setting, pd.Series]]:
-    found: dict[tuple, dict[Setting, pd.Series]] = {}
-    for names, rows in robustness.groupby([*KEYS, *SETTING_KEYS]):
+def _losses_by_form(robustness: pd.DataFrame) -> dict[tuple, dict[Form, pd.Series]]:
+    found: dict[tuple, dict[Form, pd.Series]] = {}
+    for names, rows in robustness.groupby([*KEYS, *FORM]):
         dataset, encoder, scheme, distance, margin, pooled, level = names
-        setting = Setting(distance, float(margin), bool(pooled), LEVELS[encoder] + 1 - level)
-        series = rows.set_index("length")["loss"]
-        found.setdefault((dataset, encoder, scheme), {})[setting] = series
+        form = Form(distance, float(margin), bool(pooled), LEVELS[encoder] + 1 - level)
+        found.setdefault((dataset, encoder, scheme), {})[form] = rows.set_index("length")["loss"]
     return found
 
 
 # ------------------------------------------------------------------------------ rules
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """What a rule did in one set-up.
+def preference(rule: Rule, one: SetUp) -> np.ndarray | None:
+    """What an indicator ranks the checkpoints by, higher for better, float64 (lengths,).
 
-    Attributes:
-        at: position of the chosen checkpoint; ``None`` for one drawn among the pretrained.
-        seen: position up to which was pretrained.
-    """
-
-    at: int | None
-    seen: int
-
-
-RULES = (
-    "lowest robustness loss",
-    "highest robustness loss",
-    "highest ImageNet accuracy",
-    "random checkpoint",
-    "always full",
-    "no pretraining",
-    "oracle",
-)
-
-
-def preference(rule: str, one: SetUp, setting: Setting) -> np.ndarray | None:
-    """What an offline rule ranks the checkpoints by, higher for better, float64 (lengths,).
-
-    NaN for the random initialisation (length 0): no indicator may choose it, because its losses are
-    faulty in two of three data sets. ``None`` for a rule that ranks nothing.
+    NaN for the random initialisation (length 0) unless the rule watches the start: its losses are
+    faulty in two of three data sets. ``None`` for a method that ranks nothing.
     """
     indicators = {
-        "lowest robustness loss": -one.losses[setting],
-        "highest robustness loss": one.losses[setting],
-        "highest ImageNet accuracy": one.accuracy,
-        "always full": one.lengths,
+        ROBUST: -one.losses[rule.form],
+        LEAST_ROBUST: one.losses[rule.form],
+        ACCURACY: one.accuracy,
+        FULL: one.lengths,
     }
-    if rule not in indicators:
+    if rule.method not in indicators:
         return None
-    return np.where(one.lengths > 0, indicators[rule], np.nan)
+    return np.where((one.lengths > 0) | rule.watch_start, indicators[rule.method], np.nan)
 
 
-def apply_rule(rule: str, one: SetUp, setting: Setting) -> Chosen:
-    """The choice of an offline or trivial rule (:data:`RULES`) in one set-up."""
-    ranks = preference(rule, one, setting)
-    if ranks is not None:
-        return Chosen(choose_highest(ranks), one.full)
-    if rule == "random checkpoint":
-        return Chosen(None, one.full)
-    if rule == "no pretraining":
-        return Chosen(0, 0)
-    return Chosen(choose_highest(np.nanmean(one.dice, axis=1)), one.full)
+def choose(rule: Rule, one: SetUp) -> tuple[list[int], int]:
+    """Positions of the checkpoints of which one is taken at random, and how far was pretrained.
 
-
-_ONLINE = re.compile(
-    r"^online, patience (\d+)(?:, mean of (\d+))?(?:, from (\d+) epochs on)?"
-    r"(, watching the start)?$"
-)
-
-
-@dataclass(frozen=True)
-class OnlineRule:
-    """A :class:`~helpers.transferability.judging.StoppingRule` in terms of epochs.
-
-    Attributes:
-        patience: checkpoints without a new minimum after which the pretraining stops.
-        smoothing: checkpoints over which the loss is averaged.
-        least: shortest pretraining, in epochs, that may be chosen; shorter ones are not compared.
-        watch_start: also compare with the random initialisation.
+    (For :data:`SHORTER`, which chooses anew for every seed: see :func:`shorter_by_seed`.)
     """
-
-    patience: int = 1
-    smoothing: int = 1
-    least: int = 1
-    watch_start: bool = False
-
-    @property
-    def name(self) -> str:
-        """The rule in a few words; :meth:`parse` reads them."""
-        parts = [f"online, patience {self.patience}"]
-        parts += [f"mean of {self.smoothing}"] if self.smoothing > 1 else []
-        parts += [f"from {self.least} epochs on"] if self.least > 1 else []
-        return ", ".join([*parts, "watching the start"] if self.watch_start else parts)
-
-    @classmethod
-    def parse(cls, name: str) -> "OnlineRule | None":
-        """The rule of a name, ``None`` if it is not that of an online rule."""
-        found = _ONLINE.match(name)
-        if not found:
-            return None
-        patience, smoothing, least, watched = found.groups()
-        return cls(int(patience), int(smoothing or 1), int(least or 1), watched is not None)
-
-    def on(self, lengths: np.ndarray) -> StoppingRule:
-        """The rule in terms of positions in a row of checkpoints.
-
-        Raises:
-            ParameterError: no checkpoint is as long as ``least``.
-        """
-        if self.least > lengths[-1]:
-            raise ParameterError(
-                f"least={self.least}: the longest pretraining has {lengths[-1]} epochs; expected "
-                "at most that"
-            )
-        least = int(np.searchsorted(lengths, self.least))
-        return StoppingRule(self.patience, self.smoothing, least, watch_start=self.watch_start)
+    full = len(one.lengths) - 1
+    ranks = preference(rule, one)
+    if rule.method == ONLINE:
+        stop = stop_online(one.losses[rule.form], rule.on(one.lengths))
+        return [stop.chosen], stop.seen
+    if rule.method == RANDOM:
+        return list(np.flatnonzero(one.lengths > 0)), full
+    if rule.method == NONE:
+        return [0], 0
+    return [choose_highest(np.nanmean(one.dice, axis=1) if ranks is None else ranks)], full
 
 
-def apply_online(rule: OnlineRule, one: SetUp, setting: Setting) -> Chosen:
-    """The choice of an online rule in one set-up."""
-    stop = stop_online(one.losses[setting], rule.on(one.lengths))
-    return Chosen(stop.chosen, stop.seen)
+def shorter_by_seed(one: SetUp) -> list[int]:
+    """For every seed the shorter pretraining (above 0) with the highest mean of the other seeds.
+
+    Choosing and judging on the same seeds would find a gain in noise alone.
+    """
+    places = np.flatnonzero((one.lengths > 0) & (one.lengths < one.lengths[-1]))
+    rest = [np.delete(one.dice, seed, axis=1)[places] for seed in range(one.dice.shape[1])]
+    return [int(places[choose_highest(np.nanmean(dice, axis=1))]) for dice in rest]
 
 
-def choose_with_start(one: SetUp, setting: Setting) -> Chosen:
-    """The lowest loss of all checkpoints, the random initialisation among them, if it is known."""
-    return Chosen(choose_lowest(one.losses[setting]), one.full)
+def judge_choice(rule: Rule, one: SetUp, ranked: bool = True) -> list[dict[str, float]]:
+    """What a rule reached in one set-up, one row per seed.
 
+    Args:
+        ranked: whether to compute the rank correlation.
 
-def knows_start(one: SetUp, setting: Setting) -> bool:
-    """Whether the loss of the random initialisation is there and not faulty."""
-    return bool(np.isfinite(one.losses[setting][0]))
-
-
-def judge_choice(one: SetUp, chosen: Chosen) -> dict:
-    """TIS and regret by seed, share of the compute saved, length chosen (NaN if random)."""
-    places = np.flatnonzero(one.lengths > 0) if chosen.at is None else chosen.at
-    tis, regret = scores_by_seed(one.dice, places)
-    return {
-        "tis": tis,
-        "regret": regret,
-        "saved": compute_saved(one.lengths, chosen.seen),
-        "length": float("nan") if chosen.at is None else float(one.lengths[chosen.at]),
+    Returns:
+        ``seed``; ``tis``, ``regret`` (:func:`~helpers.transferability.judging.scores_by_seed`); and
+        ``missed_none`` (where no pretraining is best: 1 if it was not chosen, else 0; NaN
+        elsewhere). The same for all seeds: ``saved`` (share of the epochs), ``times_less`` (full
+        over pretrained epochs), ``epochs`` chosen (mean, if drawn at random), and
+        ``rank_correlation`` (Spearman's, of the indicator with the mean Dice of pretrained
+        checkpoints, positive where it is right).
+    """
+    if rule.method == SHORTER:
+        chosen, seen = [[at] for at in shorter_by_seed(one)], len(one.lengths) - 1
+        found = np.array([scores_by_seed(one.dice, at) for at in chosen])
+        tis, regret = found[:, 0].diagonal(), found[:, 1].diagonal()
+    else:
+        at, seen = choose(rule, one)
+        chosen = [at] * one.dice.shape[1]
+        tis, regret = scores_by_seed(one.dice, at)
+    ranks = preference(rule, one) if ranked else None
+    none_is_best = choose_highest(np.nanmean(one.dice, axis=1)) == 0
+    common = {
+        "saved": compute_saved(one.lengths, seen),
+        "times_less": one.lengths[-1] / one.lengths[seen] if seen else np.nan,
+        "rank_correlation": np.nan if ranks is None else rank_correlation(ranks, one.dice),
     }
-
-
-def correlation(rule: str, one: SetUp, setting: Setting) -> float:
-    """Spearman's correlation of a rule's :func:`preference` with the mean Dice over seeds.
-
-    Over the pretrained checkpoints of a set-up; positive where the rule is right, NaN for a rule
-    that ranks nothing.
-    """
-    ranks = preference(rule, one, setting)
-    return float("nan") if ranks is None else rank_correlation(ranks, one.dice)
-
-
-def correlation_by_seed(rule: str, one: SetUp, setting: Setting) -> np.ndarray | None:
-    """As :func:`correlation`, with the Dice of every single seed, float64 (seeds,).
-
-    Not the same on average: single models scatter more than their means.
-    """
-    ranks = preference(rule, one, setting)
-    if ranks is None:
-        return None
-    return np.array([rank_correlation(ranks, seed) for seed in one.dice.T])
-
-
-def shorter_places(one: SetUp) -> np.ndarray:
-    """Positions of pretrainings shorter than the longest; no pretraining is none of them."""
-    return np.flatnonzero((one.lengths > 0) & (one.lengths < one.lengths[-1]))
-
-
-def shorter_is_best(one: SetUp) -> bool:
-    """Whether some shorter pretraining has a higher mean Dice than the longest.
-
-    With ``n`` shorter ones and differences that are noise alone this is so in ``n / (n + 1)`` of
-    set-ups.
-    """
-    means = np.nanmean(one.dice, axis=1)
-    return bool(np.nanmax(means[shorter_places(one)]) > means[one.full])
-
-
-def shorter_gain(one: SetUp) -> np.ndarray:
-    """Dice gained by the best shorter pretraining over the full one, by seed, without peeking.
-
-    For each seed the shorter length (above 0) is chosen by the mean of the other seeds. Choosing
-    and judging on the same seeds would find a gain in noise alone.
-    """
-    gains, places = [], shorter_places(one)
-    for seed in range(one.dice.shape[1]):
-        others = np.delete(one.dice, seed, axis=1)[places]
-        best = places[choose_highest(np.nanmean(others, axis=1))]
-        gains.append(one.dice[best, seed] - one.dice[one.full, seed])
-    return np.array(gains)
+    return [
+        common
+        | {"seed": seed, "tis": tis[seed], "regret": regret[seed]}
+        | {"epochs": one.lengths[places].mean()}
+        | {"missed_none": float(0 not in places) if none_is_best else np.nan}
+        for seed, places in enumerate(chosen)
+    ]

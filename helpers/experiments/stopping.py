@@ -7,20 +7,27 @@ checkpoint of a start can be scored on a task's training images and transferred 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from itertools import product
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from helpers import fingerprints
 from helpers.errors import ParameterError
-from helpers.experiments.pretrained import Pretraining, run_pretraining
-from helpers.experiments.tasks import PARTS, Part, Task
+from helpers.experiments.pretrained import Pretraining, Source, run_pretraining, source_content
+from helpers.experiments.settings import filled, precision_name, worker_count
+from helpers.experiments.tasks import PARTS, Part, Task, TaskSettings, prepare_task
+from helpers.experiments.trials import TrialStore, run_trials
+from helpers.metrics.baselines import BASELINES, otsu_components
 from helpers.metrics.semantic import image_confusions, semantic_scores
+from helpers.models.device import resolve_device
 from helpers.models.encoders import SavedEncoder, forward_levels, levels, load_encoder, normalise
 from helpers.models.semantic import build_segmenter, freeze_encoder, predict_classes
+from helpers.paths import runs_dir
+from helpers.pretraining.schedules import SupervisedPlan
 from helpers.pretraining.supervised import EpochState, encoder_path
 from helpers.training.semantic import Selection, SemanticPlan, train_segmenter
 from helpers.transferability.estimators import (
@@ -32,31 +39,45 @@ from helpers.transferability.estimators import (
     nce,
     sample_pixels,
 )
-from helpers.transferability.judging import StoppingRule, stop_online
-from helpers.transferability.robustness import (
-    FeatureChoice,
-    Pairing,
-    measure_pairs,
-    score_pairs,
+from helpers.transferability.judging import (
+    StoppingRule,
+    choose_highest,
+    choose_lowest,
+    compute_saved,
+    rank_correlation,
+    stop_online,
 )
+from helpers.transferability.robustness import FeatureChoice, Pairing, measure_pairs, score_pairs
 
-MARGINS = (0.0, 0.25, 0.5, 0.75, 1.0)
 EXAMPLES = 4
 # Images whose feature maps are in memory at a time.
 BATCH = 32
-PUBLISHED = Pairing()
 # Repairs of the published pairing, each alone and all together.
 PAIRINGS = {
-    "published": PUBLISHED,
+    "published": Pairing(),
     "jitter per image": Pairing(jitter_per_image=True),
     "grey-aware jitter": Pairing(grey_aware=True),
     "negatives of other patients": Pairing(negatives="random", apart=True),
     "all negatives": Pairing(negatives="all"),
     "all repairs": Pairing(jitter_per_image=True, grey_aware=True, negatives="all", apart=True),
 }
+WAYS = {True: "frozen", False: "fine-tuned"}
+ROBUST, ACCURACY = "lowest robustness loss", "highest source accuracy"
+FULL, NONE, RANDOM, ORACLE = "always full", "no pretraining", "random checkpoint", "oracle"
+OTHERS = "best on the other seeds"
+ONLINE, WATCHED = "online, really stopped", "online, random start watched along"
+ESTIMATOR_NAMES = {
+    "logme": "LogME",
+    "h_score": "H-score",
+    "regularised_h_score": "H-score, regularised",
+    "gbc": "GBC",
+    "leep": "LEEP",
+    "nce": "NCE",
+    "cc_fv": "CC-FV",
+}
 
 
-# ------------------------------------------------------------------------------ online stopping
+# ------------------------------------------------------------------------------------ trials
 
 
 @dataclass(frozen=True)
@@ -64,17 +85,224 @@ class StoppedPretraining:
     """A pretraining that is watched on a task's images and stopped by a rule.
 
     Attributes:
+        task: name.
         rule: looks are the epochs; position 0 is the random initialisation.
-        choice, margin, pairing: form of the score.
+        margin: of the score, in its published form.
         n_images: of the task's training images that are looked at, at most.
     """
 
+    task: str
     pretraining: Pretraining
     rule: StoppingRule
-    choice: FeatureChoice = field(default_factory=FeatureChoice)
     margin: float = 0.5
-    pairing: Pairing = field(default_factory=Pairing)
     n_images: int = 64
+
+
+Start = Pretraining | StoppedPretraining
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """All indicators of one checkpoint on one task.
+
+    Attributes:
+        task: name.
+        pairing: name in :data:`PAIRINGS`.
+        margin: of the score.
+        n_images: of the task's training images, at most.
+        pixels: per image, for the estimators that see labels.
+    """
+
+    task: str
+    start: Pretraining
+    epoch: int
+    pairing: str = "published"
+    margin: float = 0.5
+    n_images: int = 64
+    pixels: int = 64
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """One segmenter that starts from one checkpoint.
+
+    Attributes:
+        task: name.
+        epoch: of the checkpoint; 0 is the random initialisation.
+        frozen: whether the encoder stays as it is.
+        selection: ``"test"`` is the published practice: the look with the highest Dice *on the
+            test images*.
+        decoder: see :func:`helpers.models.semantic.build_segmenter`.
+        decoder_width: channels of the finest block; coarser ones have 2, 4, 8, 16 times as many.
+    """
+
+    task: str
+    start: Start
+    epoch: int
+    frozen: bool
+    plan: SemanticPlan
+    selection: str = "best_validation"
+    decoder: str = "unet"
+    decoder_width: int = 16
+
+
+Trial = Pretraining | StoppedPretraining | Scoring | Transfer
+
+
+def pretraining_of(start: Start) -> Pretraining:
+    """The pretraining behind a start."""
+    return start.pretraining if isinstance(start, StoppedPretraining) else start
+
+
+# ------------------------------------------------------------------------------------ the work
+
+
+@dataclass
+class Found:
+    """What :func:`run` found, all by name of the task first.
+
+    Attributes:
+        pretrainings: by seed.
+        scores: by (task, seed, epoch, pairing), of :func:`run_scoring`.
+        online: by (task, seed), of :func:`run_online`.
+        transfers: by (task, seed, epoch, frozen), of :func:`run_transfer`.
+        chosen: by (task, seed, frozen): from the checkpoint that the online rule chose.
+    """
+
+    tasks: dict[str, Task]
+    pretrainings: dict[int, dict] = field(default_factory=dict)
+    scores: dict[tuple, dict] = field(default_factory=dict)
+    online: dict[tuple, dict] = field(default_factory=dict)
+    transfers: dict[tuple, dict] = field(default_factory=dict)
+    chosen: dict[tuple, dict] = field(default_factory=dict)
+
+    @property
+    def models(self) -> list[dict]:
+        """All that was trained, for the record."""
+        parts = (self.pretrainings, self.online, self.transfers, self.chosen)
+        return [model for part in parts for model in part.values()]
+
+
+def run(p: Any, arms: Sequence[tuple[int, int]]) -> Found:
+    """Pretrain, score, transfer and stop online, seed by seed.
+
+    Args:
+        p: parameters of the chapter, read by name.
+        arms: seed, and epoch whose checkpoint is scored and transferred (0: random initialisation).
+    """
+    found = Found({name: prepare_task(task_settings(p, name), _data()) for name in p.tasks})
+    for seed in dict(arms):
+        full, epochs = pretraining(p, seed), [epoch for other, epoch in arms if other == seed]
+        stops = {name: stopped(p, name, seed) for name in found.tasks}
+        done = _run_all(p, found.tasks, {seed: full, **stops})
+        found.pretrainings[seed] = done.pop(seed)
+        found.online |= {(name, seed): result for name, result in done.items()}
+        trials: dict[tuple, Trial] = {}
+        for name in found.tasks:
+            chosen = done[name]["chosen"]
+            # A stopped pretraining is the beginning of the full one: no second transfer then.
+            start = full if chosen in epochs else stops[name]
+            for frozen in p.frozen:
+                trials["chosen", name, seed, frozen] = transfer(p, name, start, chosen, frozen)
+                for epoch in epochs:
+                    key = ("transfers", name, seed, epoch, frozen)
+                    trials[key] = transfer(p, name, full, epoch, frozen)
+            for epoch, pairing in ((e, one) for e in epochs for one in p.pairings):
+                key = ("scores", name, seed, epoch, pairing)
+                trials[key] = Scoring(name, full, epoch, pairing, p.margin, p.scored_images)
+        for (part, *key), result in _run_all(p, found.tasks, trials).items():
+            getattr(found, part)[tuple(key)] = result
+    return found
+
+
+def task_settings(p: Any, name: str) -> TaskSettings:
+    """How one task is read and split."""
+    return filled(TaskSettings, p, dataset=name, size=p.image_size)
+
+
+def pretraining(p: Any, seed: int) -> Pretraining:
+    """The full pretraining of one seed."""
+    sizes = (p.n_source, p.n_source_validation, p.source_size)
+    source = Source(p.source, *sizes, _content(p.source))
+    plan = filled(
+        SupervisedPlan,
+        p,
+        batch_size=p.source_batch,
+        learning_rate=p.source_rate,
+        precision=precision_name(p),
+        checkpoints=tuple(p.checkpoints),
+    )
+    return Pretraining(source, p.encoder, plan, seed, resolve_device(p.device).type, p.threads)
+
+
+def stopped(p: Any, task: str, seed: int) -> StoppedPretraining:
+    """The same pretraining, stopped by the published score; every epoch's encoder is kept."""
+    full = pretraining(p, seed)
+    plan = replace(full.plan, checkpoints=tuple(range(1, p.epochs + 1)))
+    rule = filled(StoppingRule, p)
+    return StoppedPretraining(task, replace(full, plan=plan), rule, p.margin, p.scored_images)
+
+
+def transfer(p: Any, task: str, start: Start, epoch: int, frozen: bool) -> Transfer:
+    """One segmenter."""
+    plan = filled(SemanticPlan, p, precision=precision_name(p))
+    return filled(Transfer, p, task=task, start=start, epoch=epoch, frozen=frozen, plan=plan)
+
+
+@cache
+def _content(name: str) -> str:
+    """Once per process: a chapter's trials all mean the same files."""
+    return source_content(name)
+
+
+@cache
+def _code(module: str) -> str:
+    return fingerprints.of_code([module])
+
+
+def _data() -> Path:
+    return runs_dir() / "data"
+
+
+def decoded_folder() -> Path:
+    """Where decoded source images lie."""
+    return _data() / "classified"
+
+
+def _store(trial: Trial, tasks: dict[str, Task]) -> TrialStore:
+    folder = runs_dir() / "trials"
+    if isinstance(trial, Pretraining):
+        # Shared with other chapters.
+        return TrialStore(folder / "pretrained", _code(run_pretraining.__module__), "")
+    return TrialStore(folder / "stopping", _code(__name__), tasks[trial.task].content)
+
+
+def _run_all(p: Any, tasks: dict[str, Task], trials: dict) -> dict:
+    """Results of trials by key."""
+    store, work = partial(_store, tasks=tasks), partial(_run, tasks=tasks)
+    results = run_trials(list(trials.values()), work, store, worker_count(p))
+    return dict(zip(trials, results, strict=True))
+
+
+def _run(trial: Trial, folder: Path, tasks: dict[str, Task]) -> dict:
+    if isinstance(trial, Pretraining):
+        return run_pretraining(trial, folder, decoded_folder())
+    task = tasks[trial.task]
+    if isinstance(trial, StoppedPretraining):
+        return run_online(trial, folder, task, decoded_folder())
+    encoder = encoder_path(_store(trial.start, tasks).path(trial.start), trial.epoch)
+    if isinstance(trial, Scoring):
+        return run_scoring(trial, encoder, task)
+    return run_transfer(trial, folder, encoder, task)
+
+
+def example_masks(trial: Transfer, tasks: dict[str, Task]) -> np.ndarray:
+    """Predicted classes of the first examples of a finished transfer, (k, h, w)."""
+    with np.load(_store(trial, tasks).path(trial) / "examples.npz") as kept:
+        return kept["masks"]
+
+
+# ------------------------------------------------------------------------------ online stopping
 
 
 def run_online(trial: StoppedPretraining, folder: Path, task: Task, cache: Path) -> dict:
@@ -98,112 +326,56 @@ def _look(trial: StoppedPretraining, part: Part, state: EpochState) -> bool:
     # Epochs that are done again after an interruption are looked at again.
     del losses[state.epoch :], seconds[state.epoch :]
     features = _features(state.encoder, state.mean, state.std)
-    images, groups = _drawn(part, trial.n_images, trial.pretraining.seed)
-    device = next(state.encoder.parameters()).device
-    generator = torch.Generator().manual_seed(trial.pretraining.seed)
-    pairs = measure_pairs(
-        features, images.to(device), generator, [trial.choice], trial.pairing, groups
-    )[trial.choice]
-    rng = np.random.default_rng(trial.pretraining.seed)
-    losses.append(score_pairs(pairs, rng, trial.margin).loss)
+    score = _score(trial, features, part, "published", trial.pretraining)
+    losses.append(score["loss"])
     seconds.append(round(time.perf_counter() - begin, 3))
     if len(losses) <= trial.rule.least:
         return False
     return stop_online(losses, trial.rule).enough
 
 
-Start = Pretraining | StoppedPretraining
-
-
-def pretraining_of(start: Start) -> Pretraining:
-    """The pretraining behind a start."""
-    return start.pretraining if isinstance(start, StoppedPretraining) else start
-
-
 # ------------------------------------------------------------------------------------ scoring
 
 
-@dataclass(frozen=True)
-class Scoring:
-    """All indicators of one checkpoint on one task.
-
-    Attributes:
-        pairing: name in :data:`PAIRINGS`.
-        n_images: of the task's training images, at most.
-        pixels: per image, for the estimators that see labels.
-    """
-
-    start: Start
-    epoch: int
-    pairing: str = "published"
-    n_images: int = 64
-    pixels: int = 64
-    seed: int = 0
-
-
-def run_scoring(
-    trial: Scoring, folder: Path, task: Task, folder_of: Callable[[Start], Path]
-) -> dict:
+def run_scoring(trial: Scoring, encoder: Path, task: Task) -> dict:
     """Score one checkpoint.
 
     Returns:
-        ``robustness``: for every distance, pooling, level (1 the deepest) and margin the loss and
-        its interval over images (other pairings than the published one: for its defaults and every
-        margin); ``estimators``: by name, higher is better, only with the published pairing;
-        ``undefined``: why an estimator has no value.
+        ``loss`` and its interval over images, ``low`` and ``high`` (cosine distance of pooled
+        deepest features); only with the published pairing ``estimators`` by name, higher is better,
+        and ``undefined``: why an estimator has no value.
     """
-    pretraining = pretraining_of(trial.start)
-    torch.set_num_threads(pretraining.threads)
-    saved = load_encoder(encoder_path(folder_of(trial.start), trial.epoch))
+    torch.set_num_threads(trial.start.threads)
+    saved = load_encoder(encoder)
     part = task.part("train")
-    saved.encoder.to(pretraining.device)
+    saved.encoder.to(trial.start.device)
     features = _features(saved.encoder, saved.mean, saved.std)
-    images, groups = _drawn(part, trial.n_images, trial.seed)
-    choices = [FeatureChoice()]
-    if trial.pairing == "published":
-        choices = [
-            FeatureChoice(distance, pooled, -top)
-            for distance, pooled, top in product(
-                ("cosine", "pearson", "l2"), (True, False), range(1, levels(saved.spec) + 1)
-            )
-        ]
-    generator = torch.Generator().manual_seed(trial.seed)
-    measured = measure_pairs(
-        features,
-        images.to(pretraining.device),
-        generator,
-        choices,
-        PAIRINGS[trial.pairing],
-        groups,
-        BATCH,
-    )
-    result: dict = {"robustness": _losses(measured, trial.seed), "train_seconds": 0.0}
+    result = _score(trial, features, part, trial.pairing, trial.start)
     if trial.pairing == "published":
         result |= _estimates(trial, saved, part)
-    return result
+    return result | {"train_seconds": 0.0}
 
 
-def _losses(measured: dict, seed: int) -> list[dict]:
-    rows = []
-    for choice, margin in product(measured, MARGINS):
-        score = score_pairs(measured[choice], np.random.default_rng(seed), margin)
-        rows.append(
-            {
-                "distance": choice.distance,
-                "pooled": choice.pooled,
-                "from_top": -choice.level,
-                "margin": margin,
-                "loss": score.loss,
-                "low": score.low,
-                "high": score.high,
-            }
-        )
-    return rows
+def _score(
+    trial: StoppedPretraining | Scoring,
+    features: Callable[[Tensor], list[Tensor]],
+    part: Part,
+    pairing: str,
+    start: Pretraining,
+) -> dict:
+    """The robustness loss and its interval over images."""
+    rows = _rows(len(part.images), trial.n_images, start.seed)
+    images = torch.from_numpy(part.images[rows]).to(start.device)
+    choice, generator = FeatureChoice(), torch.Generator().manual_seed(start.seed)
+    groups = [part.groups[i] for i in rows]
+    found = measure_pairs(features, images, generator, [choice], PAIRINGS[pairing], groups, BATCH)
+    score = score_pairs(found[choice], np.random.default_rng(start.seed), trial.margin)
+    return {"loss": score.loss, "low": score.low, "high": score.high}
 
 
 def _estimates(trial: Scoring, saved: SavedEncoder, part: Part) -> dict:
     """The rival estimators, on pixels of the deepest level (CC-FV: of all levels)."""
-    rows = _rows(len(part.images), trial.n_images, trial.seed)
+    rows = _rows(len(part.images), trial.n_images, trial.start.seed)
     samples, pooled = _sampled(saved, part.images[rows], part.masks[rows], trial)
     deepest = samples[-1]
     probabilities = _source_probabilities(saved, deepest.features)
@@ -231,7 +403,7 @@ def _sampled(
 ) -> tuple[list[PixelSample], list[np.ndarray]]:
     """Pixels, the same ones, and pooled features (n, d) of every level."""
     n_levels = levels(saved.spec)
-    generators = [np.random.default_rng(trial.seed) for _ in range(n_levels)]
+    generators = [np.random.default_rng(trial.start.seed) for _ in range(n_levels)]
     samples: list[list[PixelSample]] = [[] for _ in range(n_levels)]
     pooled: list[list[np.ndarray]] = [[] for _ in range(n_levels)]
     labels = masks.astype(np.int64)
@@ -260,12 +432,6 @@ def _source_probabilities(saved: SavedEncoder, features: np.ndarray) -> np.ndarr
     return torch.softmax(logits + head["bias"].double(), dim=1).numpy()
 
 
-def pooled_features(path: Path, part: Part) -> np.ndarray:
-    """Deepest features of a saved encoder, averaged over each image, float32 (n, d)."""
-    maps = _maps(load_encoder(path), part.images)
-    return np.concatenate([found[-1].mean(axis=(2, 3)) for _, found in maps])
-
-
 def _features(
     encoder: nn.Module, mean: Sequence[float], std: Sequence[float]
 ) -> Callable[[Tensor], list[Tensor]]:
@@ -280,57 +446,25 @@ def _rows(n: int, most: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng([seed, 3]).permutation(n)[:most])
 
 
-def _drawn(part: Part, most: int, seed: int) -> tuple[Tensor, list[str]]:
-    rows = _rows(len(part.images), most, seed)
-    return torch.from_numpy(part.images[rows]), [part.groups[i] for i in rows]
-
-
 # ----------------------------------------------------------------------------------- transfer
 
 
-@dataclass(frozen=True)
-class Transfer:
-    """One segmenter that starts from one checkpoint.
-
-    Attributes:
-        epoch: of the checkpoint; 0 is the random initialisation.
-        frozen: whether the encoder stays as it is.
-        selection: ``"test"`` is the published practice: the look with the highest Dice *on the
-            test images*.
-        decoder: see :func:`helpers.models.semantic.build_segmenter`.
-        decoder_width: channels of the finest block; coarser ones have 2, 4, 8, 16 times as many.
-    """
-
-    start: Start
-    epoch: int
-    frozen: bool
-    plan: SemanticPlan
-    seed: int
-    selection: str = "best_validation"
-    decoder: str = "unet"
-    decoder_width: int = 16
-
-
-def run_transfer(
-    trial: Transfer, folder: Path, task: Task, folder_of: Callable[[Start], Path]
-) -> dict:
+def run_transfer(trial: Transfer, folder: Path, encoder: Path, task: Task) -> dict:
     """Train a segmenter and measure it on the task's test images.
 
     Returns:
-        Plain values: Dice and Jaccard per class, mean over cases (pooled over each group's images);
-        their mean; the mean pooled over everything; losses, looks, which step was kept.
+        Plain values: what :func:`measure` says; losses, looks, which step was kept.
     """
-    pretraining = pretraining_of(trial.start)
-    torch.set_num_threads(pretraining.threads)
-    saved = load_encoder(encoder_path(folder_of(trial.start), trial.epoch))
+    start = pretraining_of(trial.start)
+    torch.set_num_threads(start.threads)
+    saved = load_encoder(encoder)
     # One block per map but the images.
     n_blocks = len(saved.encoder.out_channels) - 1
     widths = tuple(trial.decoder_width * 2**k for k in reversed(range(n_blocks)))
-    model = build_segmenter(saved.encoder, task.n_classes, trial.seed, trial.decoder, widths)
+    model = build_segmenter(saved.encoder, task.n_classes, start.seed, trial.decoder, widths)
     if trial.frozen:
         freeze_encoder(model)
-    read = {name: task.part(name) for name in PARTS}
-    parts = {name: _normalised(part, saved) for name, part in read.items()}
+    parts = {name: _normalised(task.part(name), saved) for name in PARTS}
     watched = parts["test" if trial.selection == "test" else "validation"]
     selection: Selection = "last" if trial.selection == "last" else "best_validation"
     checkpoint = folder / "checkpoint.pt"
@@ -339,15 +473,19 @@ def run_transfer(
         *parts["train"],
         # What a turned image lacks at its corners is black.
         replace(trial.plan, fill=tuple(-m / s for m, s in zip(saved.mean, saved.std, strict=True))),
-        trial.seed,
+        start.seed,
         watched,
         selection,
         checkpoint,
-        device=pretraining.device,
+        device=start.device,
     )
-    result = _measured(model, parts["test"], read["test"].groups, task, trial, folder)
+    plan = trial.plan
+    images = parts["test"][0]
+    masks = predict_classes(model, images, plan.batch_size, start.device, plan.precision)
+    with (folder / "examples.npz").open("wb") as stream:
+        np.savez_compressed(stream, masks=masks[example_places(len(masks))].astype(np.uint8))
     checkpoint.unlink(missing_ok=True)
-    return result | {
+    return measure(masks, task) | {
         "losses": [round(loss, 5) for loss in log.losses],
         "checks": log.checks,
         "kept": log.kept,
@@ -365,29 +503,152 @@ def _normalised(part: Part, saved: SavedEncoder) -> tuple[np.ndarray, np.ndarray
     return images.numpy(), part.masks.astype(np.int64)
 
 
-def _measured(
-    model: nn.Module,
-    test: tuple[np.ndarray, np.ndarray],
-    groups: Sequence[str],
-    task: Task,
-    trial: Transfer,
-    folder: Path,
-) -> dict:
-    device = pretraining_of(trial.start).device
-    images, masks = test
-    found = predict_classes(model, images, trial.plan.batch_size, device, trial.plan.precision)
-    counts = image_confusions(found, masks, task.n_classes)
+def measure(predictions: np.ndarray, task: Task) -> dict:
+    """Dice and Jaccard of predicted classes (n, h, w) on a task's test images.
+
+    Returns:
+        ``dice`` and ``jaccard`` by class, means over cases (counts added up over a group's images);
+        ``cases``: by name, mean Dice over the classes that the case or its prediction shows.
+    """
+    part = task.part("test")
+    counts = image_confusions(predictions, part.masks.astype(np.int64), task.n_classes)
     names = ("background", *task.classes)
-    cases = semantic_scores(counts, "case", groups=groups, names=names)
-    pooled = semantic_scores(counts, "pooled", names=names)
-    kept = found[example_places(len(found))].astype(np.uint8)
-    with (folder / "examples.npz").open("wb") as stream:
-        np.savez_compressed(stream, masks=kept)
+    scores = semantic_scores(counts, "case", groups=part.groups, names=names)
+    of_cases = np.nanmean(scores.unit_dice[:, 1:], axis=1)
     return {
-        "dice": dict(zip(task.classes, map(float, cases.dice[1:]), strict=True)),
-        "jaccard": dict(zip(task.classes, map(float, cases.jaccard[1:]), strict=True)),
-        "mean_dice": cases.mean_dice(),
-        "mean_jaccard": cases.mean_jaccard(),
-        "pooled_dice": pooled.mean_dice(),
-        "n_cases": len(cases.units),
+        "dice": dict(zip(task.classes, map(float, scores.dice[1:]), strict=True)),
+        "jaccard": dict(zip(task.classes, map(float, scores.jaccard[1:]), strict=True)),
+        "cases": dict(zip(scores.units, map(float, of_cases), strict=True)),
+    }
+
+
+def measure_baselines(task: Task) -> dict[str, dict]:
+    """As :func:`measure`, without any training, by the names of ``BASELINES``.
+
+    "Every pixel" is one class everywhere, the one with the best mean; Otsu's threshold, with its
+    side known, stands where the task has a single class.
+    """
+    part = task.part("test")
+    everywhere = [measure(np.full_like(part.masks, k), task) for k in range(1, task.n_classes)]
+    best = max(everywhere, key=lambda one: np.mean(list(one["cases"].values())))
+    otsu, every = BASELINES
+    if task.n_classes > 2:
+        return {every: best}
+    pairs = zip(part.images, part.masks, strict=True)
+    masks = np.stack([otsu_components(image.mean(axis=0), mask) > 0 for image, mask in pairs])
+    return {otsu: measure(masks.astype(np.uint8), task), every: best}
+
+
+# ------------------------------------------------------------------------------------ rules
+
+
+def judge_rules(p: Any, found: Found, task: str, frozen: bool) -> list[dict]:
+    """What every rule reached on every test case, and without training.
+
+    Regret is paired: Dice from the best checkpoint (by the mean over seeds) minus Dice from the
+    chosen one, of the same seed; TIS is 1 - regret / best mean. So the oracle has no spread, and
+    how easy a seed is does not enter. A rule that chooses by seed can beat the oracle, which takes
+    one checkpoint for all.
+
+    Returns:
+        One row per rule, seed and case (``image``): ``dice``, ``tis``, ``regret``; the same for all
+        cases ``saved``, ``epochs`` (chosen) and ``rank_correlation`` (Spearman's with the Dice of
+        the seed, positive where the indicator is right).
+    """
+    epochs = sorted({key[2] for key in found.transfers})
+    cases = list(found.transfers[task, p.seeds[0], epochs[0], frozen]["cases"])
+    dice = np.array(
+        [
+            [list(found.transfers[task, s, e, frozen]["cases"].values()) for s in p.seeds]
+            for e in epochs
+        ]
+    )
+    means = dice.mean(axis=2)
+    best = choose_highest(means.mean(axis=1))
+    rows = []
+    for place, seed in enumerate(p.seeds):
+        own = indicators(p, found, task, seed, epochs)
+        for rule, (reached, chosen, seen) in _taken(
+            p, own, found, task, frozen, dice, place
+        ).items():
+            regret = dice[best, place] - reached
+            rho = rank_correlation(own[rule], means[:, place]) if rule in own else np.nan
+            common = {"method": rule, "test": task, "way": WAYS[frozen], "seed": seed}
+            common |= {"saved": compute_saved(range(p.epochs + 1), seen), "epochs": chosen}
+            common |= {"rank_correlation": -rho, "modality": task}
+            rows += [
+                common
+                | {"image": case, "group": case, "dice": one, "regret": lost}
+                | {"tis": 1 - lost / means[best].mean()}
+                for case, one, lost in zip(cases, reached, regret, strict=True)
+            ]
+    return rows
+
+
+def indicators(
+    p: Any, found: Found, task: str, seed: int, epochs: Sequence[int]
+) -> dict[str, np.ndarray]:
+    """Every indicator of one seed by checkpoint, turned so that **lower is better**."""
+    scores = {one: [found.scores[task, seed, e, one] for e in epochs] for one in p.pairings}
+    rows = {
+        ROBUST if one == "published" else f"{ROBUST}, {one}": np.array([s["loss"] for s in row])
+        for one, row in scores.items()
+    }
+    accuracy = {r["epoch"]: r["accuracy"] for r in found.pretrainings[seed]["epochs"]}
+    rows[ACCURACY] = -np.array([accuracy[e] for e in epochs])
+    for key, name in ESTIMATOR_NAMES.items():
+        values = [one["estimators"].get(key, np.nan) for one in scores["published"]]
+        rows[f"highest {name}"] = -np.array(values)
+    return {name: row for name, row in rows.items() if np.isfinite(row).any()}
+
+
+def _taken(
+    p: Any,
+    own: dict[str, np.ndarray],
+    found: Found,
+    task: str,
+    frozen: bool,
+    dice: np.ndarray,
+    place: int,
+) -> dict[str, tuple[np.ndarray, float, int]]:
+    """Of every rule for one seed: Dice by case, epoch chosen, epoch up to which was pretrained.
+
+    Args:
+        dice: (epochs, seeds, cases).
+        place: of the seed.
+    """
+    epochs, seed = sorted({key[2] for key in found.transfers}), p.seeds[place]
+    at = {rule: choose_lowest(row) for rule, row in own.items()}
+    at |= {FULL: len(epochs) - 1, ORACLE: choose_highest(dice.mean(axis=(1, 2)))}
+    if len(p.seeds) > 1:
+        at[OTHERS] = choose_highest(np.delete(dice, place, axis=1).mean(axis=(1, 2)))
+    taken = {rule: (dice[i, place], epochs[i], p.epochs) for rule, i in at.items()}
+    taken[RANDOM] = (dice[1:, place].mean(axis=0), np.nan, p.epochs)
+    taken[NONE] = (dice[0, place], 0, 0)
+    online, reached = found.online[task, seed], found.chosen[task, seed, frozen]["cases"]
+    seen = online["epochs"][-1]["epoch"]
+    taken[ONLINE] = (np.array(list(reached.values())), online["chosen"], seen)
+    losses, rule = online["notes"]["robustness_losses"], filled(StoppingRule, p, watch_start=True)
+    kept = stop_online(losses, rule).chosen == 0
+    taken[WATCHED] = (dice[0, place], 0, seen) if kept else taken[ONLINE]
+    return taken
+
+
+def time_spent(found: Found) -> dict:
+    """Epochs and seconds of the full and of the stopped pretrainings, means over seeds.
+
+    Those of a stopped one include its looks at the task's images.
+    """
+    spent = {"full": _means(list(found.pretrainings.values())), "stopped": {}}
+    for task in found.tasks:
+        runs = [run for (name, _), run in found.online.items() if name == task]
+        looks = float(np.mean([sum(run["notes"]["look_seconds"]) for run in runs]))
+        spent["stopped"][task] = _means(runs) | {"look_seconds": looks}
+    return spent
+
+
+def _means(runs: list[dict]) -> dict:
+    return {
+        "epochs": float(np.mean([run["epochs"][-1]["epoch"] for run in runs])),
+        "train_seconds": float(np.mean([run["train_seconds"] for run in runs])),
     }

@@ -16,16 +16,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from helpers.errors import ParameterError
-from helpers.metrics import student_interval
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over seeds with its 95 % Student interval (NaN below two seeds)."""
-
-    mean: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -137,25 +127,6 @@ def choose_highest(indicator: Sequence[float]) -> int:
     return choose_lowest(-_row(indicator))
 
 
-def transferability_indicator_score(scores: np.ndarray, chosen: int) -> float:
-    """TIS (arXiv 2410.18677, section 3.2): score of the chosen checkpoint over that of the best.
-
-    Args:
-        scores: of every checkpoint after transfer, float (lengths,), or (lengths, seeds) with NaN
-            where a seed is missing; the mean over seeds counts.
-
-    Raises:
-        ParameterError: no finite score for the chosen checkpoint, or the best is not positive.
-    """
-    means = _means(scores)
-    if not np.isfinite(means[chosen]):
-        raise ParameterError(f"chosen={chosen}: no score after transfer for this checkpoint")
-    best = float(np.nanmax(means))
-    if not best > 0:
-        raise ParameterError(f"scores: the best mean is {best}; TIS needs a positive one")
-    return float(means[chosen] / best)
-
-
 def scores_by_seed(
     scores: np.ndarray, chosen: int | Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -180,40 +151,6 @@ def scores_by_seed(
     regret = filled[top] - filled[np.atleast_1d(chosen)].mean(axis=0)
     regret[np.isnan(table).all(axis=0)] = np.nan
     return 1 - regret / means[top], regret
-
-
-def means_over_set_ups(by_seed: Sequence[np.ndarray]) -> np.ndarray:
-    """Mean over set-ups for every seed, float64 (seeds,), NaN for a seed that is nowhere.
-
-    A seed's value is the mean over set-ups of means over seeds, plus the seed's mean deviation,
-    over the set-ups in which it is present, from the set-up's own mean; so a seed that is missing
-    where all scores are low does not look better. Their mean over seeds is that over set-ups.
-
-    Args:
-        by_seed: for every set-up the values of all seeds, (seeds,), NaN where missing.
-
-    Raises:
-        ParameterError: no set-ups, different numbers of seeds, or a set-up without any value.
-    """
-    if not len(by_seed) or len({len(values) for values in by_seed}) > 1:
-        raise ParameterError("by_seed: expected at least one set-up, all with the same seeds")
-    table = np.array(by_seed, dtype=float)
-    if np.isnan(table).all(axis=1).any():
-        raise ParameterError("by_seed: a set-up has no value for any seed")
-    means = np.nanmean(table, axis=1)
-    present = ~np.isnan(table).all(axis=0)
-    deviations = np.nanmean((table - means[:, None])[:, present], axis=0)
-    found = np.full(table.shape[1], np.nan)
-    found[present] = means.mean() + deviations - deviations.mean()
-    return found
-
-
-def over_set_ups(by_seed: Sequence[np.ndarray]) -> Estimate:
-    """Mean of :func:`means_over_set_ups` (same arguments) with its interval over seeds."""
-    values = means_over_set_ups(by_seed)
-    values = values[~np.isnan(values)]
-    low, high = student_interval(values)
-    return Estimate(float(values.mean()), float(low), float(high))
 
 
 def rank_correlation(indicator: Sequence[float], scores: np.ndarray) -> float:

@@ -1,1 +1,0 @@
-"""The chapter ``stopping``: pretraining watched on the target images."""

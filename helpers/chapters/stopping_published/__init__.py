@@ -1,1 +1,0 @@
-"""The chapter ``stopping-published``: the numbers released with a paper, analysed again."""
