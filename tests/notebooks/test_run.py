@@ -36,9 +36,7 @@ def test_the_run_leaves_notebook_results_and_record(smoke):
     assert not any(out.output_type == "error" for out in outputs)
     assert any("book-figure" in out.get("data", {}).get("text/html", "") for out in outputs)
     table = results.read_table(smoke.folder / RESULTS)
-    # Tables of free columns have neither.
-    for column, value in (("source", "this run"), ("profile", "smoke")):
-        assert column not in table or set(table[column]) == {value}
+    assert table["value"].notna().any()
     record = json.loads((smoke.folder / RECORD).read_text())
     assert record["status"] == "ok"
     assert record["seeds"] == record["parameters"].get("seeds", [])
