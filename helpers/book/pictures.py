@@ -45,9 +45,21 @@ STYLE = {
     "xtick.labelsize": 9,
     "ytick.labelsize": 9,
     "legend.fontsize": 9,
+    "legend.title_fontsize": 9,
     "legend.frameon": False,
     "lines.linewidth": 1.8,
     "lines.markersize": 6,
+}
+
+# Scores as pages call them; the others are called what they are.
+METRICS = {
+    "iou": "IoU",
+    "dice": "Dice",
+    "foreground_dice": "foreground",
+    "pq": "PQ",
+    "pq_paper": "IoU × Dice",
+    "ap_50": "AP at IoU .5",
+    "aji": "AJI",
 }
 
 
@@ -163,7 +175,8 @@ class ShownTable:
         self._table, self._caption, self._name = table, caption, name
 
     def _repr_html_(self) -> str:
-        body = self._table.to_html(index=False, border=0, classes="book-table", na_rep="–")
+        table = self._table.rename_axis(columns=None)
+        body = table.to_html(index=False, border=0, classes="book-table", na_rep="–")
         body = body.replace(" ± ", "\u00a0±\u00a0").replace("<th>", '<th scope="col">')
         return (
             f'<div class="book-table-box" tabindex="0">{body}</div><p class="book-caption">'
