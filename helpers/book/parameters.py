@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 import yaml
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from helpers.errors import ParameterError
 from helpers.paths import PROJECT
@@ -164,6 +164,12 @@ def distinct(values: list) -> list:
     if not values or len(set(values)) != len(values):
         raise ValueError("the list must hold at least one value and none twice")
     return values
+
+
+Selection = Literal["random", "facility_location", "dq_paper_eq", "dq_official_code"]
+Selections = Annotated[list[Selection], AfterValidator(distinct)]
+Shares = Annotated[list[Share], AfterValidator(distinct)]
+Positives = Annotated[list[Annotated[float, Field(gt=0)]], AfterValidator(distinct)]
 
 
 class TransferParameters(SegmentationParameters):

@@ -45,9 +45,21 @@ STYLE = {
     "xtick.labelsize": 9,
     "ytick.labelsize": 9,
     "legend.fontsize": 9,
+    "legend.title_fontsize": 9,
     "legend.frameon": False,
     "lines.linewidth": 1.8,
     "lines.markersize": 6,
+}
+
+# Scores as pages call them; the others are called what they are.
+METRICS = {
+    "iou": "IoU",
+    "dice": "Dice",
+    "foreground_dice": "foreground",
+    "pq": "PQ",
+    "pq_paper": "IoU × Dice",
+    "ap_50": "AP at IoU .5",
+    "aji": "AJI",
 }
 
 

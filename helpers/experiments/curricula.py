@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
 
+from helpers.experiments.stages import Keep, Portion, Stage
 from helpers.experiments.subset import Recipe
-from helpers.experiments.transfer import Keep, Portion, Stage
 from helpers.replay import AdaptiveShare
 from helpers.training.loop import steps_for_epochs
 

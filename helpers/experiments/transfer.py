@@ -1,273 +1,215 @@
-"""Models that move between domains (arXiv 2511.04803, sections III-D to III-G).
+"""Paths of stages: what the chapters on transfer train (arXiv 2511.04803, sections III-D to III-G).
 
-A stage is one training: on which shares of which domains, from which weights, held back by what. A
-path is a chain of stages. Each stage is a trial of its own, known by its whole past, so that all
-paths that begin alike share their beginning; it is measured on every domain.
+The source is the paper's Cyto, the target its Histo, the third domain its MultiInst. Every path is
+measured on all three (see :mod:`helpers.experiments.stages`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 
-from helpers.errors import ParameterError
+from helpers import fingerprints
 from helpers.experiments.domains import Domain
-from helpers.experiments.subset import Recipe, measure, progress
-from helpers.models.cpnet import build_cpnet, load_weights, save_weights
-from helpers.models.device import resolve_device
-from helpers.models.l2sp import Anchor
-from helpers.replay import AdaptiveShare, Mixer, Pool, appended, controlled
-from helpers.training.feed import Feed
-from helpers.training.guidance import Guidance, Teacher
-from helpers.training.loop import TrainingLog, train
-from helpers.training.watch import Check, Watch, evenly, foreground_dice
+from helpers.experiments.prepared import Row
+from helpers.experiments.settings import prepare, recipe, worker_count
+from helpers.experiments.stages import Keep, Portion, Stage, in_layers, run_stage
+from helpers.experiments.trials import TrialStore, run_trials
+from helpers.paths import runs_dir
 
-WEIGHTS = "weights.pt"
-# Side of the central part of a patch on which models are watched.
-WATCHED_SIDE = 112
-
-
-@dataclass(frozen=True)
-class Portion:
-    """What a stage sees of one domain.
-
-    Attributes:
-        domain: name.
-        rate: share of the domain's patches, 0..1.
-        method: how they are chosen, of :data:`helpers.quantization.METHODS`; not used at 0 and 1.
-        share: of every batch; ``None`` for all portions of a stage draws all patches alike.
-    """
-
-    domain: str
-    rate: float = 1.0
-    method: str = "random"
-    share: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.rate in (0, 1):
-            # None and all are the same whatever chooses them, and so must the trials be.
-            object.__setattr__(self, "method", "random")
+SOURCE, TARGET, THIRD = ROLES = ("source", "target", "third")
+# Ways to choose a share of a domain, as pages call them.
+SELECTIONS = {
+    "random": "random",
+    "facility_location": "facility location",
+    "dq_paper_eq": "DQ, printed equation",
+    "dq_official_code": "DQ, released code",
+}
 
 
 @dataclass(frozen=True)
-class Keep:
-    """What is done against forgetting besides replay.
+class Arm:
+    """One model of a chapter.
 
     Attributes:
-        anchor: weight of L2-SP toward the starting weights; 0 turns it off.
-        teacher: weight of distillation from the starting network on images of the first portion.
-        adaptive: share of the second portion in every batch, set while training.
+        stage: its last stage.
+        about: what the chapter compares, as columns of its results table: ``table``, ``method``,
+            ``rate`` (a share of a domain in per cent), ...
     """
 
-    anchor: float = 0.0
-    teacher: float = 0.0
-    adaptive: AdaptiveShare | None = None
+    stage: Stage
+    about: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One training on one mixture of domains.
+# -------------------------------------------------------------------------- stages of a chapter
 
-    Attributes:
-        portions: what is trained on; with an adaptive share exactly two, the new domain first.
-        recipe: network, plan and seed; the seed is also that of the choices.
-        start: the stage whose weights this one begins with; ``None`` for random weights.
-        keep: measures against forgetting; they refer to ``start``.
-        looks: into how many parts looks at the domains divide the training, with one before and
-            one after; 0 for no look.
 
-    Raises:
-        ParameterError: a share for some portions and not for others; an adaptive share without
-            looks, or with other than two portions that have shares.
+def begin(p: Any, seed: int, *portions: Portion) -> Stage:
+    """A stage from random weights."""
+    return Stage(portions, recipe(p, seed))
+
+
+def go_on(p: Any, start: Stage, *portions: Portion, keep: Keep | None = None) -> Stage:
+    """A stage from the weights of another, for ``fine_steps`` at ``fine_learning_rate``."""
+    first = start.recipe.plan
+    plan = replace(first, steps=p.fine_steps, learning_rate=p.fine_learning_rate)
+    return Stage(portions, replace(start.recipe, plan=plan), start, keep or Keep(), p.looks)
+
+
+def path(p: Any, seed: int, *roles: str) -> Stage:
+    """One whole domain after the other."""
+    stage = begin(p, seed, Portion(roles[0]))
+    for role in roles[1:]:
+        stage = go_on(p, stage, Portion(role))
+    return stage
+
+
+def joint(p: Any, seed: int, *roles: str) -> Stage:
+    """Several domains together, for as many steps as the path has in all.
+
+    Each has an equal part of every batch, however many patches it has.
     """
-
-    portions: tuple[Portion, ...]
-    recipe: Recipe
-    start: "Stage | None" = None
-    keep: Keep = field(default_factory=Keep)
-    looks: int = 0
-
-    def __post_init__(self) -> None:
-        shares = [portion.share for portion in self.portions]
-        if len({share is None for share in shares}) > 1:
-            raise ParameterError(f"shares {shares}: expected one for each portion, or none at all")
-        if self.keep.adaptive and (len(shares) != 2 or None in shares or not self.looks):
-            raise ParameterError(
-                f"adaptive share with shares {shares} and {self.looks} looks: "
-                "expected two portions with shares, and at least one look"
-            )
-
-    @property
-    def depth(self) -> int:
-        """Number of stages before this one."""
-        return 0 if self.start is None else 1 + self.start.depth
-
-    @property
-    def path(self) -> tuple["Stage", ...]:
-        """All stages from the first to this one."""
-        return (self,) if self.start is None else (*self.start.path, self)
-
-    @property
-    def learned(self) -> tuple[str, ...]:
-        """Names of the domains trained on in this stage."""
-        return tuple(portion.domain for portion in self.portions if portion.rate > 0)
+    own = recipe(p, seed)
+    plan = replace(own.plan, steps=own.plan.steps + (len(roles) - 1) * p.fine_steps)
+    portions = tuple(Portion(role, share=1 / len(roles)) for role in roles)
+    return Stage(portions, replace(own, plan=plan))
 
 
-def in_layers(stages: Sequence[Stage]) -> list[list[Stage]]:
-    """All stages of all paths, once each, those first on which others build."""
-    every = dict.fromkeys(stage for last in stages for stage in last.path)
-    deepest = max((stage.depth for stage in every), default=-1)
-    return [[s for s in every if s.depth == depth] for depth in range(deepest + 1)]
+def name_of(stage: Stage) -> str:
+    """Domains learned in each stage of the path, as one line: ``source -> source + target``."""
+    learned = (sorted(one.learned, key=ROLES.index) for one in stage.path)
+    return " -> ".join(" + ".join(domains) for domains in learned)
 
 
-def run_stage(
-    stage: Stage,
-    folder: Path,
-    domains: Mapping[str, Domain],
-    folder_of: Callable[[Stage], Path],
-) -> dict:
-    """Train one stage and measure it on all domains.
+# -------------------------------------------------------------------------- data, trials, results
+
+
+def open_domains(p: Any, polarity: Mapping[str, str] | None = None) -> dict[str, Domain]:
+    """The domains by role, each read or generated, split, cut, with flow targets.
+
+    Where the target's split rotates, what its domain shows is that of the first seed.
 
     Args:
-        folder: its own; keeps weights, examples and, while training, a checkpoint.
-        domains: by name; all of them are tested on.
-        folder_of: where the stage lies that this one starts from.
+        polarity: by role, where it is not that of the parameters.
+    """
+    names = {SOURCE: p.dataset, TARGET: p.target, THIRD: p.third}
+    domains = {}
+    for role, name in names.items():
+        pole = (polarity or {}).get(role, p.polarity)
+        own = p.model_copy(update={"dataset": name, "polarity": pole})
+        rotating = role == TARGET and p.rotate_target
+        turns = {seed: prepare(own, seed) for seed in p.seeds} if rotating else {}
+        domains[role] = Domain(role, next(iter(turns.values()), None) or prepare(own), turns)
+    return domains
+
+
+def run(p: Any, arms: Sequence[Arm], domains: Mapping[str, Domain] | None = None) -> list[dict]:
+    """Train and measure all stages of all arms, seed by seed; those already there are read.
+
+    Stages are shared between arms and between chapters: what has the same past is the same model.
+
+    Args:
+        domains: of :func:`open_domains`; default: as the parameters say.
 
     Returns:
-        Plain values: numbers of patches, losses, what was seen while training, shares of the
-        batches, metrics of every test image by domain.
+        In the order of the arms what :func:`run_stage` says of the last stage, and under
+        ``"about"`` the columns that tell the model: those of the arm, train, steps (of the last
+        stage) and seed.
     """
-    recipe = stage.recipe
-    torch.set_num_threads(recipe.threads)
-    network = build_cpnet(recipe.width, recipe.seed)
-    if stage.start is not None:
-        load_weights(network, folder_of(stage.start) / WEIGHTS)
-    network.to(resolve_device(recipe.device))
-    chosen = choose(stage, domains)
-    log, mixer = _train(network, stage, domains, chosen, folder)
-    precision = getattr(torch, recipe.plan.precision)
-    images = {
-        name: measure(network, domain.prepared, precision, folder / f"examples-{place}.npz")
-        for place, (name, domain) in enumerate(domains.items())
-    }
-    save_weights(network, folder / WEIGHTS)
-    (folder / "checkpoint.pt").unlink(missing_ok=True)
-    return {
-        "n_patches": [len(part) for part in chosen],
-        "steps": recipe.plan.steps,
-        "train_seconds": log.seconds,
-        "losses": [round(loss, 5) for loss in log.losses],
-        "checks": log.checks,
-        "drawn": _drawn(stage, mixer, chosen),
-        "domains": images,
-    }
+    domains = domains or open_domains(p)
+    results: dict[Stage, dict] = {}
+    for seed in dict.fromkeys(arm.stage.recipe.seed for arm in arms):
+        own = turned(domains, seed)
+        store = trial_store(own)
+        work = partial(_run_stage, data={n: d.prepared for n, d in own.items()}, store=store)
+        for layer in in_layers([arm.stage for arm in arms if arm.stage.recipe.seed == seed]):
+            found = run_trials(layer, work, store, worker_count(p))
+            results |= dict(zip(layer, found, strict=True))
+    return [{**results[arm.stage], "about": _about(arm)} for arm in arms]
 
 
-def choose(stage: Stage, domains: Mapping[str, Domain]) -> list[np.ndarray]:
-    """Patches of each portion, int64; the same seed chooses the same."""
-    return [domains[p.domain].choose(p.method, p.rate, stage.recipe.seed) for p in stage.portions]
+def _about(arm: Arm) -> dict[str, Any]:
+    own = arm.stage.recipe
+    told = {"train": name_of(arm.stage), "steps": own.plan.steps, "seed": own.seed}
+    return {**arm.about, **told}
 
 
-def pools_of(stage: Stage, chosen: Sequence[np.ndarray]) -> list[Pool]:
-    """One pool per portion with a share, or one pool of all portions without."""
-    shares = [portion.share for portion in stage.portions]
-    if all(share is None for share in shares):
-        return appended(chosen)
-    return controlled(chosen, shares)
+def turned(domains: Mapping[str, Domain], seed: int) -> dict[str, Domain]:
+    """The domains as models of this seed see them."""
+    return {name: domain.turned(seed) for name, domain in domains.items()}
 
 
-def _train(
-    network: torch.nn.Module,
-    stage: Stage,
-    domains: Mapping[str, Domain],
-    chosen: Sequence[np.ndarray],
-    folder: Path,
-) -> tuple[TrainingLog, Mixer]:
-    plan, seed = stage.recipe.plan, stage.recipe.seed
-    # A later stage must not repeat the order and the crops of the one before.
-    stage_seed = int(np.random.SeedSequence([seed, stage.depth]).generate_state(1)[0])
-    mixer = Mixer(pools_of(stage, chosen), plan.batch_size, stage_seed)
-    feed = Feed([domains[p.domain].store for p in stage.portions], mixer)
-    with progress(describe(stage), plan.steps) as show:
-        log = train(
-            network,
-            feed,
-            plan,
-            stage_seed,
-            guidance=_guidance(network, stage.keep),
-            watch=_watch(stage, domains, mixer, chosen),
-            checkpoint=folder / "checkpoint.pt",
-            on_step=show,
-        )
-    return log, mixer
+def trial_store(domains: Mapping[str, Domain]) -> TrialStore:
+    """Where the stages of these domains are kept, whichever chapter asks for them."""
+    code = fingerprints.of_code([run_stage.__module__])
+    content = fingerprints.of_json({n: d.prepared.content for n, d in domains.items()})
+    return TrialStore(runs_dir() / "trials" / "stages", code, content)
 
 
-def _guidance(network: torch.nn.Module, keep: Keep) -> Guidance:
-    return Guidance(
-        anchor=Anchor(network, keep.anchor) if keep.anchor else None,
-        teacher=Teacher(network, keep.teacher) if keep.teacher else None,
-    )
+def _run_stage(stage: Stage, folder: Path, data: dict, store: TrialStore) -> dict:
+    # Opened in the process that trains: an opened store would be copied into it.
+    domains = {name: Domain(name, prepared) for name, prepared in data.items()}
+    return run_stage(stage, folder, domains, store.path)
 
 
-def _watch(
-    stage: Stage, domains: Mapping[str, Domain], mixer: Mixer, chosen: Sequence[np.ndarray]
-) -> Watch | None:
-    if not stage.looks:
-        return None
-    plan = stage.recipe.plan
-    precision = getattr(torch, plan.precision)
-    patches = {name: domain.watched() for name, domain in domains.items()}
-
-    def look(network: torch.nn.Module) -> Check:
-        side = min(WATCHED_SIDE, next(iter(patches.values())).shape[-1])
-        scores = {
-            name: foreground_dice(network, stack, precision, side)
-            for name, stack in patches.items()
-        }
-        return {**scores, "replayed": _replayed(stage, mixer, chosen)}
-
-    rule, source = stage.keep.adaptive, stage.portions[-1].domain
-    if rule and not (patches[source][:, 1] > 0.5).any():
-        raise ParameterError(
-            f"adaptive share: the watched patches of {source!r} show no instance, so that nobody "
-            "can tell what is forgotten. Take more images, or a fixed share."
-        )
-
-    def react(checks: list[Check]) -> None:
-        share = rule.high
-        if len(checks) > 1:
-            share = rule.share(checks[0][source], checks[-1][source])
-        mixer.set_shares((1 - share, share))
-
-    return Watch(evenly(plan.steps, stage.looks), look, react if rule else None)
+def example_masks(domains: Mapping[str, Domain], stage: Stage, role: str) -> list[np.ndarray]:
+    """Predicted instances of a finished stage on the first held-out images of a domain."""
+    folder = trial_store(turned(domains, stage.recipe.seed)).path(stage)
+    with np.load(folder / f"examples-{list(domains).index(role)}.npz") as kept:
+        return [kept[f"masks{index}"] for index in range(len(kept))]
 
 
-def _replayed(stage: Stage, mixer: Mixer, chosen: Sequence[np.ndarray]) -> float:
-    """Share of the last portion in the batches to come, 0 where there is but one."""
-    if len(chosen) < 2:
-        return 0.0
-    if stage.portions[-1].share is not None:
-        return mixer.shares[-1]
-    return len(chosen[-1]) / sum(map(len, chosen))
-
-
-def _drawn(stage: Stage, mixer: Mixer, chosen: Sequence[np.ndarray]) -> list[float]:
-    """Share of all that was trained on, by portion."""
-    if all(portion.share is None for portion in stage.portions):
-        counts = np.array([len(part) for part in chosen], dtype=float)
-    else:
-        counts = np.array(mixer.drawn, dtype=float)
-    return [round(float(share), 4) for share in counts / counts.sum()]
-
-
-def describe(stage: Stage) -> str:
-    """A stage in a few words, for a progress bar."""
-    parts = [
-        portion.domain if portion.rate == 1 else f"{portion.rate:.0%} {portion.domain}"
-        for portion in stage.portions
-        if portion.rate > 0
+def tested(models: Sequence[dict]) -> list[tuple[dict[str, Any], list[Row]]]:
+    """For each model and domain the columns that tell them apart, and one row per test image."""
+    return [
+        ({**model["about"], "test": role}, rows)
+        for model in models
+        for role, rows in model["domains"].items()
     ]
-    here = " + ".join(parts)
-    return here if stage.start is None else f"{describe(stage.start)} -> {here}"
+
+
+def untrained(p: Any) -> list[tuple[dict[str, Any], list[Row]]]:
+    """The same of what needs no training, on the test images of every seed."""
+    domains = open_domains(p)
+    return [
+        ({"table": "baselines", "method": name, "test": role, "seed": seed}, rows)
+        for seed in p.seeds
+        for role, domain in turned(domains, seed).items()
+        for name, rows in domain.prepared.baselines().items()
+    ]
+
+
+def looks(models: Sequence[dict]) -> list[dict[str, Any]]:
+    """Rows of what was seen while training: by ``step`` the foreground Dice on watched patches of
+    each domain, and the share of the batches that was replayed."""
+    rows = []
+    for model in models:
+        for check in model["checks"]:
+            at = {**_of(model, "looks"), "step": check["step"]}
+            rows += [
+                at | {"test": role, "metric": "watched_dice", "value": check[role]}
+                for role in model["domains"]
+            ]
+            rows.append(at | {"metric": "replayed_share", "value": check["replayed"]})
+    return rows
+
+
+def losses(models: Sequence[dict], width: int) -> list[dict[str, Any]]:
+    """Rows of the training loss: means over ``width`` steps, whose middle is ``step``."""
+    rows = []
+    for model in models:
+        own = np.asarray(model["losses"][: len(model["losses"]) // width * width])
+        at = {**_of(model, "losses"), "metric": "training_loss"}
+        rows += [
+            at | {"step": (place + 0.5) * width, "value": loss}
+            for place, loss in enumerate(own.reshape(-1, width).mean(axis=1))
+        ]
+    return rows
+
+
+def _of(model: dict, table: str) -> dict[str, Any]:
+    """Columns of a model in a further table; ``of`` names the one it stands in by its scores."""
+    return {**model["about"], "table": table, "of": model["about"]["table"]}

@@ -6,8 +6,6 @@ import pandas as pd
 import pytest
 
 from helpers.chapters.claims import judge
-from helpers.chapters.forgetting import claims as forgetting
-from helpers.chapters.forgetting import words as forgetting_words
 from helpers.chapters.order import claims as order
 from helpers.chapters.order import run as order_run
 from helpers.chapters.order import words as order_words
@@ -31,22 +29,6 @@ def outcome(claims, table, beginning):
         (zero_shot.CLAIMS, ["zero-shot"], "Both models", 0.516, True),
         (zero_shot.CLAIMS, ["zero-shot"], "DQ retains", 0.516 - 0.530, True),
         (zero_shot.CLAIMS, ["zero-shot"], "The DQ model exhibits", 0.365 - 0.308, True),
-        (forgetting.CLAIMS, ["forgetting"], "Fine-tuning a model", 0.855 - 0.080, True),
-        (
-            forgetting.CLAIMS,
-            ["forgetting"],
-            "Reverse transfer",
-            (0.855 - 0.080) - (0.812 - 0.561),
-            True,
-        ),
-        (forgetting.CLAIMS, ["forgetting"], "Joint training", 0.850 - 0.855, True),
-        (
-            forgetting.CLAIMS,
-            ["forgetting"],
-            "Dataset compression",
-            0.080 - (0.100 + 0.142 + 0.074 + 0.105 + 0.072) / 5,
-            True,
-        ),
         (order.CLAIMS, ["order"], "Path A", 0.594 - 0.411, True),
         (
             order.CLAIMS,
@@ -56,15 +38,7 @@ def outcome(claims, table, beginning):
             False,
         ),
         (order.CLAIMS, ["order"], "Path C recovers", 0.243 - 0.594, False),
-        (
-            replay.CLAIMS,
-            ["replay", "forgetting"],
-            "Replaying just",
-            (0.831 - 0.080) / (0.855 - 0.080),
-            True,
-        ),
-        (replay.CLAIMS, ["replay", "forgetting"], "Using 100%", 0.817 - 0.459, True),
-        (replay.CLAIMS, ["replay", "forgetting"], "Ours: all of the", -(0.814 - 0.459), False),
+        (replay.CLAIMS, ["replay"], "Using 100%", 0.817 - 0.459, True),
     ],
 )
 def test_the_rules_applied_to_the_printed_numbers(claims, chapters, beginning, value, holds):
@@ -75,9 +49,8 @@ def test_the_rules_applied_to_the_printed_numbers(claims, chapters, beginning, v
 
 def test_our_own_claims_are_not_tested_by_the_paper():
     for claims, chapters, beginning in [
-        (forgetting.CLAIMS, ["forgetting"], "Ours: part of"),
-        (replay.CLAIMS, ["replay", "forgetting"], "Ours: an adaptive"),
-        (replay.CLAIMS, ["replay", "forgetting"], "Selection by DQ"),
+        (replay.CLAIMS, ["replay"], "Ours: an adaptive"),
+        (replay.CLAIMS, ["replay"], "Selection by DQ"),
     ]:
         found = outcome(claims, tables.published(*chapters), beginning)
         assert found.outcome == "not tested here"
@@ -110,14 +83,6 @@ def rows(*cells, table="V", method="finetune", rate=None):
     )
 
 
-def test_models_that_found_nothing_settle_nothing():
-    nothing = rows(("source", "source", 0.0, 0.0), ("source -> target", "source", 0.0, 0.0))
-    assert outcome(forgetting.CLAIMS, nothing, "Fine-tuning").outcome == "not tested here"
-    half = rows(("source", "source", 0.0, 0.8), ("source -> target", "source", 0.0, 0.1))
-    found = outcome(forgetting.CLAIMS, half, "Fine-tuning")
-    assert (found.n_seeds, found.value) == (1, pytest.approx(0.7))
-
-
 def test_a_page_names_the_models_that_found_nothing():
     seeing = rows(("source -> target", "source", 0.0), ("source -> target", "target", 0.6))
     blind = rows(("target -> source", "source", 0.0, 0.0), ("target -> source", "target", 0.0, 0.1))
@@ -125,18 +90,6 @@ def test_a_page_names_the_models_that_found_nothing():
     assert "target → source (1 of 2)" in said
     assert "source → target" not in said
     assert "nothing" not in tables.describe_sources("forgetting", {"this run": seeing})
-
-
-def test_polarity_is_the_part_of_the_drop_that_goes_when_images_are_inverted():
-    plain = rows(("source", "source", 0.8, 0.9), ("source -> target", "source", 0.1, 0.2))
-    alike = rows(
-        ("source", "source", 0.8, 0.9),
-        ("source -> target", "source", 0.6, 0.5),
-        table="polarity",
-    )
-    found = outcome(forgetting.CLAIMS, pd.concat([plain, alike]), "Ours: part of")
-    # Drops 0.7 and 0.7 against 0.2 and 0.4.
-    assert found.value == pytest.approx((0.5 + 0.3) / 2)
 
 
 def full_matrix(last=0.9, other=0.2):
@@ -198,16 +151,6 @@ def test_words_hold_the_numbers_of_their_source():
     assert "0.150 / 0.800" in said
     shown = replay_words.rivals_table(table)
     assert "L2-SP" in set(shown["method"])
-    five = pd.concat([
-        rows(("source", "source", 0.9, 0.8), ("source", "target", 0.3, 0.3)),
-        rows(("source -> target", "source", 0.1, 0.1), ("source -> target", "target", 0.8, 0.8)),
-        rows(("source + target", "source", 0.9, 0.9), ("source + target", "target", 0.7, 0.7)),
-    ])  # fmt: skip
-    assert "0.900 on the source and 0.700 on the target" in forgetting_words.for_a_lab(
-        {"this run": five}
-    )
-    drops = forgetting_words.drops({"this run": five})
-    assert drops.loc[0, "drop"].startswith("0.750")
     assert "average Dice of 0.433" in order_words.for_a_lab({"this run": full_matrix()})
 
 
@@ -262,26 +205,4 @@ def test_figures_show_every_source_and_survive_what_is_missing():
     assert len({(line.get_color(), line.get_marker()) for line in axis.lines}) == 14
     looks = tables.looks_table(TransferParameters(), "forgetting", [model(["source", "target"])])
     assert len(draw.curves(looks, ["source -> target"]).axes) == 3
-    plt.close("all")
-
-
-def learning(method, path, losses, seed=0):
-    """A model of the chapter ``forgetting``, as far as its losses go."""
-    own = {"method": method, "losses": losses, "path": path}
-    return model(["source"], seed) | own
-
-
-def test_a_head_start_is_a_lower_loss_before_any_learning_rate_decays():
-    parameters = TransferParameters(steps=60, fine_steps=40)
-    # Equal in the last fifth of the shorter training, where its learning rate decays.
-    fresh = learning("single", [["target"]], [1.0] * 32 + [0.1] * 28)
-    warm = learning("finetune", [["source"], ["target"]], [0.6] * 32 + [0.1] * 8)
-    table = tables.losses_table(parameters, "forgetting", [fresh, warm])
-    assert list(table["rate"][:3]) == [1, 3, 5]
-    assert list(table["value"]) == pytest.approx([1.0] * 16 + [0.1] * 14 + [0.6] * 16 + [0.1] * 4)
-    claims = [claim for claim in forgetting.CLAIMS if claim.text.startswith("What was learned")]
-    assert outcome(claims, table, "What").value == pytest.approx(0.4)
-    assert outcome(claims, table.iloc[:30], "What").outcome == "not tested here"
-    lines = draw.losses(table, {"fresh": ("single", "target")}).axes[0].lines
-    assert list(lines[-1].get_ydata()) == list(table["value"][:30])
     plt.close("all")

@@ -18,8 +18,8 @@ from helpers.experiments.curricula import (
     strategies,
     zero_shot,
 )
+from helpers.experiments.stages import Portion, in_layers
 from helpers.experiments.subset import Recipe
-from helpers.experiments.transfer import Portion, in_layers
 from helpers.replay import AdaptiveShare
 from helpers.training.loop import TrainingPlan
 

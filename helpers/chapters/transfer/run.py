@@ -11,7 +11,7 @@ from helpers.chapters.segmentation import prepare, recipe, worker_count
 from helpers.chapters.transfer.parameters import TransferParameters
 from helpers.experiments.curricula import ROLES, SOURCE, TARGET, THIRD, Arm, Course
 from helpers.experiments.domains import Domain
-from helpers.experiments.transfer import Stage, in_layers, run_stage
+from helpers.experiments.stages import Stage, in_layers, run_stage
 from helpers.experiments.trials import TrialStore, run_trials
 from helpers.metrics.baselines import BASELINES
 from helpers.paths import runs_dir
@@ -131,7 +131,7 @@ def _run_stage(stage: Stage, folder: Path, data: dict, store: TrialStore) -> dic
 
 def trial_store(domains: Mapping[str, Domain]) -> TrialStore:
     """Where the stages of these domains are kept, whichever chapter asks for them."""
-    code = fingerprints.of_code(["helpers.experiments.transfer"])
+    code = fingerprints.of_code(["helpers.experiments.stages"])
     content = fingerprints.of_json({n: d.prepared.content for n, d in domains.items()})
     return TrialStore(runs_dir() / "trials" / "stages", code, content)
 

@@ -8,10 +8,9 @@ import torch
 
 from helpers.chapters.transfer import run as chapter
 from helpers.errors import ParameterError
-from helpers.experiments import transfer
+from helpers.experiments import stages
 from helpers.experiments.curricula import Arm, Course
-from helpers.experiments.subset import Recipe
-from helpers.experiments.transfer import (
+from helpers.experiments.stages import (
     WEIGHTS,
     Keep,
     Portion,
@@ -21,6 +20,7 @@ from helpers.experiments.transfer import (
     pools_of,
     run_stage,
 )
+from helpers.experiments.subset import Recipe
 from helpers.files import read_torch
 from helpers.models.cpnet import build_cpnet
 from helpers.replay import AdaptiveShare, Mixer
@@ -164,7 +164,7 @@ def test_shares_of_the_batches_are_those_asked_for(domains):
         rows = np.concatenate([mixer.next() for _ in range(60)])
         counted = np.bincount(rows[:, 0]) / len(rows)
         np.testing.assert_allclose(counted, shares, atol=1e-9)
-        assert transfer._drawn(stage, mixer, chosen) == pytest.approx(shares, abs=1e-4)
+        assert stages._drawn(stage, mixer, chosen) == pytest.approx(shares, abs=1e-4)
 
 
 def test_the_result_says_how_much_was_replayed(shelf):
@@ -213,7 +213,7 @@ def test_the_adaptive_share_follows_what_is_forgotten(shelf, start, domains, mon
     def scripted(network, stack, precision, side):
         return next(scores) if np.array_equal(stack, source) else 0.5
 
-    monkeypatch.setattr(transfer, "foreground_dice", scripted)
+    monkeypatch.setattr(stages, "foreground_dice", scripted)
     result = shelf.run(adaptive_stage(start))
     # Each look notes the share of the batches before it: the one that the look before asked for.
     replayed = [check["replayed"] for check in result["checks"]]
@@ -235,7 +235,7 @@ def test_an_adaptive_share_needs_something_to_watch(start, domains):
     one_image = SimpleNamespace(watched=lambda: domains["source"].watched()[:0])
     stage = adaptive_stage(start)
     with pytest.raises(ParameterError, match="watched patches of 'source' show no instance"):
-        transfer._watch(stage, {**domains, "source": one_image}, mixer=None, chosen=[])
+        stages._watch(stage, {**domains, "source": one_image}, mixer=None, chosen=[])
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ def kill_at(monkeypatch, call, name="segmentation_loss"):
     """The so-many-th call of the loss (one per step) or of another function ends the process."""
     from helpers.training import loop
 
-    owner = loop if hasattr(loop, name) else transfer
+    owner = loop if hasattr(loop, name) else stages
     original, calls = getattr(owner, name), []
 
     def dying(*arguments):
