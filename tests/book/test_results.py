@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from helpers.book import results
-from helpers.book.results import Cells
+from helpers.book.results import Cells, best_on_other_seeds, smallest_on_other_seeds
 from helpers.errors import DataError
 
 
@@ -101,3 +101,16 @@ def test_tables_of_modalities():
     expected = images.groupby("modality")["dice"].mean()
     np.testing.assert_allclose(by["value"], expected[by.index])
     assert set(by["n"]) == {6}
+
+
+def test_the_best_of_several_is_chosen_on_the_other_seeds():
+    steady = pd.Series([0.6, 0.6, 0.6])
+    lucky = pd.Series([0.9, 0.5, 0.5])
+    # Seed 0 is judged by what the others say, and they say "steady".
+    assert best_on_other_seeds([steady, lucky]).tolist() == [0.6, 0.5, 0.5]
+    assert smallest_on_other_seeds([steady, lucky]).tolist() == [0.9, 0.6, 0.6]
+    frames = [pd.DataFrame({0: steady, 1: lucky}), pd.DataFrame({0: lucky, 1: steady})]
+    assert best_on_other_seeds(frames)[1].tolist() == [0.6, 0.5, 0.5]
+    assert best_on_other_seeds([steady]).equals(steady)
+    assert best_on_other_seeds([steady[:1], lucky[:1]]).empty
+    assert best_on_other_seeds([]).empty
