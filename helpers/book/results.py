@@ -147,23 +147,44 @@ class Cells:
         return groups, np.vstack([np.ones(len(groups)), drawn])
 
 
-def best_elsewhere(cells: Iterable[Any]) -> Any:
-    """For each seed the one of several cells whose mean over the other seeds is highest.
+def mean_of(cells: Sequence[Any]) -> Any:
+    """Mean of cells seed by seed; empty if there are none."""
+    return sum(cells) / len(cells) if cells else pd.Series(dtype=float)
 
-    A maximum chosen on the numbers that it is then judged by is favoured by chance; this one is
-    not. Empty with fewer than two seeds.
+
+def best_on_other_seeds(cells: Sequence[Any]) -> Any:
+    """For each seed the cell that is best by the mean over the *other* seeds.
+
+    "The best of several" chosen by the very seeds that it is judged by is the luckiest of them.
+    This one is not, on average; but seeds share their choice, so that a 95 % interval is a little
+    narrow: where nothing differs, Student's held zero in 90 to 93 % of simulations (five seeds, two
+    to nine cells with one reference).
+
+    Args:
+        cells: series or frames by seed, as :class:`Cells` gives them; empty ones do not count.
+
+    Returns:
+        One such cell; the only one if there is one; empty if there is none, or of several if
+        seeds are fewer than two.
     """
-    kept = [cell for cell in cells if len(cell)]
-    if not kept:
+    cells = [cell for cell in cells if len(cell)]
+    if not cells:
         return pd.Series(dtype=float)
-    measured = pd.concat([c if c.ndim == 1 else c[0] for c in kept], axis=1, keys=range(len(kept)))
-    measured = measured.dropna()
-    if len(measured) < 2:
-        return kept[0].iloc[:0]
-    elsewhere = measured.sum() - measured
-    places = elsewhere.to_numpy().argmax(axis=1)
-    chosen = [kept[k].loc[[seed]] for seed, k in zip(measured.index, places, strict=True)]
-    return pd.concat(chosen)
+    first = cells[0]
+    if len(cells) == 1:
+        return first
+    shared = sorted(set.intersection(*(set(cell.index) for cell in cells)))
+    if len(shared) < 2:
+        return first.iloc[:0]
+    values = np.stack([cell.loc[shared].to_numpy(float) for cell in cells])
+    chosen = (values.sum(axis=1, keepdims=True) - values).argmax(axis=0)
+    best = np.take_along_axis(values, chosen[None], axis=0)[0]
+    return type(first)(best, index=shared)
+
+
+def smallest_on_other_seeds(cells: Sequence[Any]) -> Any:
+    """For each seed the cell that is smallest over the others: :func:`best_on_other_seeds`."""
+    return -best_on_other_seeds([-cell for cell in cells])
 
 
 def rows_where(rows: pd.DataFrame, conditions: Mapping[str, Any]) -> pd.DataFrame:

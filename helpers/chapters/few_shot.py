@@ -126,7 +126,7 @@ def over_the_best(c: Cells) -> Any:
         return pd.Series(dtype=float)
     at = {"table": "scores", "rate": few(c)}
     others = [c("box_ap", method=name, **at) for name in (SCRATCH, SOURCE, MOCO)]
-    return c("box_ap", method=CUPRE, **at) / results.best_elsewhere(others) - 1
+    return c("box_ap", method=CUPRE, **at) / results.best_on_other_seeds(others) - 1
 
 
 def _gate(start: str) -> Gate:

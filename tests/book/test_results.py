@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from helpers.book import results
-from helpers.book.results import Cells, best_elsewhere
+from helpers.book.results import Cells, best_on_other_seeds, smallest_on_other_seeds
 from helpers.errors import DataError
 
 
@@ -52,12 +52,12 @@ def test_the_best_is_chosen_on_the_other_seeds(draws):
     values = {"a": [1.0, 0.0, 0.4], "b": [0.0, 0.8, 0.5]}
     table = rows(*((m, 1.0, s, "dice", v) for m, own in values.items() for s, v in enumerate(own)))
     c = Cells(table, draws=draws)
-    found = best_elsewhere(c("dice", method=method) for method in values)
+    found = best_on_other_seeds([c("dice", method=method) for method in values])
     measured = found if not draws else found[0]
     # Without seed 0 it is b, without the others a: the plain maximum would be 1, .8, .5.
     assert measured.to_dict() == {0: 0.0, 1: 0.0, 2: 0.4}
-    assert best_elsewhere([]).empty
-    assert best_elsewhere([c("dice", method="a").iloc[:1]]).empty
+    assert best_on_other_seeds([]).empty
+    assert best_on_other_seeds([cell.iloc[:1] for cell in (found, found)]).empty
 
 
 def test_a_cell_is_never_ambiguous_unless_a_list_says_so():
@@ -114,3 +114,16 @@ def test_tables_of_modalities():
     expected = images.groupby("modality")["dice"].mean()
     np.testing.assert_allclose(by["value"], expected[by.index])
     assert set(by["n"]) == {6}
+
+
+def test_the_best_of_several_is_chosen_on_the_other_seeds():
+    steady = pd.Series([0.6, 0.6, 0.6])
+    lucky = pd.Series([0.9, 0.5, 0.5])
+    # Seed 0 is judged by what the others say, and they say "steady".
+    assert best_on_other_seeds([steady, lucky]).tolist() == [0.6, 0.5, 0.5]
+    assert smallest_on_other_seeds([steady, lucky]).tolist() == [0.9, 0.6, 0.6]
+    frames = [pd.DataFrame({0: steady, 1: lucky}), pd.DataFrame({0: lucky, 1: steady})]
+    assert best_on_other_seeds(frames)[1].tolist() == [0.6, 0.5, 0.5]
+    assert best_on_other_seeds([steady]).equals(steady)
+    assert best_on_other_seeds([steady[:1], lucky[:1]]).empty
+    assert best_on_other_seeds([]).empty
