@@ -22,8 +22,6 @@ GENERATED = tuple(
         "histo",
         "multi",
         "cardiac",
-        "fundus",
-        "chest",
         "histo-b",
         "glands",
         "glands-b",

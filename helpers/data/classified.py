@@ -72,7 +72,7 @@ def classified(images: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> 
     return ClassifiedImages(images, labels, tuple(names), digest.hexdigest())
 
 
-def generated_natural(n: int, seed: int, size: int, workers: int = 1) -> ClassifiedImages:
+def generated_natural(n: int, seed: int, size: int) -> ClassifiedImages:
     """The pictures of :func:`helpers.data.synthetic.natural.natural_images`, same arguments.
 
     They stand where ImageNet would and need no download. For validation take another seed.
@@ -82,7 +82,7 @@ def generated_natural(n: int, seed: int, size: int, workers: int = 1) -> Classif
     """
     from helpers.data.synthetic.natural import CLASS_NAMES, natural_images
 
-    images, labels = natural_images(n, seed, size, workers)
+    images, labels = natural_images(n, seed, size)
     return classified(images, labels, CLASS_NAMES)
 
 

@@ -1,8 +1,9 @@
 """Generated labelled images: seeded, without download, for running and teaching.
 
-``generate_sample`` makes one picture, ``generate`` a data set. Picture i of a domain depends on the
-domain, the seed, i and the size alone, so that data sets of different lengths share their pictures
-and any picture can be made by itself. No claim about a paper rests on these images.
+Picture i of a domain depends on the domain, the seed, i and the size alone, so that data sets of
+different lengths share their pictures and any picture can be made by itself. Modalities differ in
+numbers (``ranges``), not in code: cells one by one (``cells``), stained sections (``tissue``) and
+hearts (``cardiac``) are painted from exact label maps. No claim about a paper rests on them.
 
 Two sources of pretraining are no domains: ``natural`` makes pictures with one class each and no
 masks, ``objects`` scenes of many objects, each with its class and the pixels that are seen of it.
@@ -10,11 +11,12 @@ masks, ``objects`` scenes of many objects, each with its class and the pixels th
 
 import zlib
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from helpers.data.sample import Sample
-from helpers.data.synthetic import cardiac, chest, cyto, fundus, glands, histo, multi
+from helpers.data.synthetic import cardiac, cells, ranges, tissue
 from helpers.errors import DataError
 
 # Takes a Generator and (height, width); that of a domain in GROUP_SIZES also the Generator of the
@@ -22,22 +24,16 @@ from helpers.errors import DataError
 Painter = Callable[..., tuple[np.ndarray, np.ndarray, str]]
 
 DOMAINS: dict[str, Painter] = {
-    "synthetic-cyto": cyto.paint,
-    "synthetic-histo": histo.paint,
-    "synthetic-multi": multi.paint,
+    "synthetic-cyto": partial(cells.paint, ranges.CYTO),
+    "synthetic-histo": partial(tissue.paint, ranges.HISTO, "a"),
+    "synthetic-multi": partial(cells.paint, ranges.MULTI),
     "synthetic-cardiac": cardiac.paint,
-    "synthetic-fundus": fundus.paint,
-    "synthetic-chest": chest.paint,
-    "synthetic-histo-b": histo.paint_b,
-    "synthetic-glands": glands.paint,
-    "synthetic-glands-b": glands.paint_b,
+    "synthetic-histo-b": partial(tissue.paint, ranges.HISTO_B, "b"),
+    "synthetic-glands": partial(tissue.paint, ranges.GLANDS, "glands a"),
+    "synthetic-glands-b": partial(tissue.paint, ranges.GLANDS, "glands b"),
 }
 # Domains whose labels tell classes, with the names of the classes 1..K; elsewhere instances.
-CLASSES: dict[str, tuple[str, ...]] = {
-    "synthetic-cardiac": cardiac.CLASSES,
-    "synthetic-fundus": fundus.CLASSES,
-    "synthetic-chest": chest.CLASSES,
-}
+CLASSES: dict[str, tuple[str, ...]] = {"synthetic-cardiac": cardiac.CLASSES}
 # Domains of which so many consecutive pictures are of one patient; elsewhere each is on its own.
 GROUP_SIZES: dict[str, int] = {"synthetic-cardiac": cardiac.SLICES}
 MIN_SIZE = 64
@@ -58,16 +54,22 @@ def generate_sample(
 
     Returns:
         Sample with a float32 image (height, width, 3) of whole grey values 0..255 and int32 labels.
-        Instances are 4-connected, have at least 16 pixels each and are numbered 1..K without gaps;
-        there may be none in an unlucky small picture, and a small one may lie within a single
-        gland. Classes are numbered as in ``CLASSES``; any of them may be missing. ``modality``
-        says what the picture shows, as ``KIND/VARIANT`` (of glands ``GRADE/PATTERN``, the grade
-        benign or malignant); ``group`` is the picture itself, or its patient (``GROUP_SIZES``).
+        Instances are 4-connected and numbered 1..K without gaps; there may be none in an unlucky
+        small picture. Classes are numbered as in ``CLASSES``; any of them may be missing.
+        ``modality`` is ``KIND/VARIANT`` (of glands ``GRADE/PATTERN``, the grade benign or
+        malignant); ``group`` is the picture itself, or its patient (``GROUP_SIZES``).
 
     Raises:
         DataError: unknown domain, size below 64, negative index or seed.
     """
-    _check(domain, size, index=index, seed=seed)
+    if domain not in DOMAINS:
+        known = ", ".join(DOMAINS)
+        raise DataError(f"unknown synthetic domain {domain!r}; expected one of {known}")
+    if len(size) != 2 or min(size) < MIN_SIZE or min(index, seed) < 0:
+        raise DataError(
+            f"{domain}: size={tuple(size)}, index={index}, seed={seed}; expected (height, width) "
+            f"of at least {MIN_SIZE} pixels, and index and seed of 0 or more"
+        )
     arguments = [_generator(domain, seed, index, *size), (size[0], size[1])]
     if domain in GROUP_SIZES:
         # Without the size: the same patient at any resolution.
@@ -80,48 +82,14 @@ def generate_sample(
 
 
 def _generator(what: str, *numbers: int) -> np.random.Generator:
-    entropy = [zlib.crc32(what.encode()), *numbers]
-    return np.random.default_rng(np.random.SeedSequence(entropy))
+    return np.random.default_rng([zlib.crc32(what.encode()), *numbers])
 
 
 def group_name(domain: str, index: int, prefix: str) -> str:
-    """What picture ``index`` must not be parted from, as a name that begins with ``prefix``.
+    """What picture ``index`` must not be parted from: ``PREFIX-00012``, the picture itself.
 
-    Args:
-        domain: a key of ``DOMAINS``.
-        index: number of the picture, >= 0.
-        prefix: names the data set.
-
-    Returns:
-        ``PREFIX-00012``, the name of the picture, where each picture is on its own; else
-        ``PREFIX-patient-00002``, the same for all pictures of the patient.
+    Where several pictures are of one patient, ``PREFIX-patient-00002``, the same for all of them.
     """
     if domain not in GROUP_SIZES:
         return f"{prefix}-{index:05d}"
     return f"{prefix}-patient-{index // GROUP_SIZES[domain]:05d}"
-
-
-def generate(domain: str, n: int, seed: int, size: tuple[int, int] = (224, 224)) -> list[Sample]:
-    """The first ``n`` pictures of a synthetic domain; see ``generate_sample``.
-
-    Raises:
-        DataError: ``n`` below 1, or as ``generate_sample``.
-    """
-    if n < 1:
-        raise DataError(f"{domain}: n={n} images asked for; expected at least 1")
-    return [generate_sample(domain, i, seed, size) for i in range(n)]
-
-
-def _check(domain: str, size: tuple[int, int], **numbers: int) -> None:
-    if domain not in DOMAINS:
-        raise DataError(
-            f"unknown synthetic domain {domain!r}; expected one of {', '.join(DOMAINS)}"
-        )
-    if len(size) != 2 or min(size) < MIN_SIZE:
-        raise DataError(
-            f"{domain}: size {tuple(size)} is not usable; expected (height, width), "
-            f"each at least {MIN_SIZE} pixels"
-        )
-    for name, value in numbers.items():
-        if value < 0:
-            raise DataError(f"{domain}: {name}={value}; expected 0 or more")
