@@ -76,9 +76,6 @@ def generated_natural(n: int, seed: int, size: int) -> ClassifiedImages:
     """The pictures of :func:`helpers.data.synthetic.natural.natural_images`, same arguments.
 
     They stand where ImageNet would and need no download. For validation take another seed.
-
-    Raises:
-        ParameterError: a number out of range.
     """
     from helpers.data.synthetic.natural import CLASS_NAMES, natural_images
 

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 from scipy.spatial.distance import pdist
+from skimage.measure import regionprops
+from skimage.segmentation import clear_border
 
 from helpers.data.datasets import SyntheticSpec, open_dataset
 from helpers.data.splits import split_by_group
@@ -146,7 +148,7 @@ def test_ranges_are_ranges_of_known_quantities_and_shares_sum_to_one(defaults, k
 def test_a_threshold_does_not_find_the_objects(domain):
     found = [generate_sample(domain, i, 0) for i in range(30)]
     scores = [evaluate(s.labels, baseline_masks(s.image, s.labels)["Otsu"]).pq for s in found]
-    assert np.nanmean(scores) < 0.4
+    assert np.nanmean(scores) < 0.35
 
 
 @pytest.mark.parametrize("domain", ["synthetic-glands", "synthetic-glands-b", CARDIAC])
@@ -231,14 +233,14 @@ def test_only_stained_smears_are_coloured_in_the_mixture(samples):
     assert coloured == {kind: kind.endswith("smear") for kind in coloured}
 
 
-def test_glands_are_of_both_grades_and_malignant_ones_are_less_regular():
-    solidity = {"benign": [], "malignant": []}
-    for index in range(20):
-        sample = generate_sample("synthetic-glands", index, 0, (300, 300))
-        for window in ndimage.find_objects(sample.labels):
-            edge = sample.labels[window] > 0
-            solidity[sample.modality.split("/")[0]].append(edge.mean())
-    assert min(map(len, solidity.values())) > 10
+def test_glands_are_of_both_grades_and_malignant_ones_less_convex():
+    found = {"benign": [], "malignant": []}
+    for index in range(16):
+        sample = generate_sample("synthetic-glands", index, 0, (320, 320))
+        regions = regionprops(clear_border(sample.labels))
+        found[sample.modality.split("/")[0]] += [region.solidity for region in regions]
+    assert min(map(len, found.values())) > 10
+    assert np.median(found["benign"]) > np.median(found["malignant"]) + 0.01
 
 
 # ------------------------------------------------------------------------------ hearts

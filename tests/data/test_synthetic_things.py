@@ -157,11 +157,6 @@ def test_fingerprint_follows_what_is_made():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: natural_image(-1, 0, 32), ParameterError, "index=-1: expected 0 or more"),
-        (lambda: natural_image(0, -2, 32), ParameterError, "seed=-2"),
-        (lambda: natural_images(1, 0, 8), ParameterError, "size=8: expected 16 or more"),
-        (lambda: natural_images(0, 0, 32), ParameterError, "n=0: expected 1 or more"),
-        (lambda: draw_scene(0, 0, 20), ParameterError, "size=20: expected 48"),
         (lambda: generated_objects(1, 0, 47), ParameterError, "size=47: expected 48"),
         (lambda: generated_objects(2, 0, 64)[2], IndexError, "picture 2 of 2"),
         (lambda: generated_objects(2, 0, 64)[-3], IndexError, "picture -3 of 2"),

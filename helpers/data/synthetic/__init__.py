@@ -1,15 +1,12 @@
 """Generated labelled images: seeded, without download, for running and teaching.
 
-Picture i of a domain depends on the domain, the seed, i and the size alone, so that data sets of
-different lengths share their pictures and any picture can be made by itself. Modalities differ in
-numbers (``ranges``), not in code: cells one by one (``cells``), stained sections (``tissue``) and
-hearts (``cardiac``) are painted from exact label maps. No claim about a paper rests on them.
-
-Two sources of pretraining are no domains: ``natural`` makes pictures with one class each and no
-masks, ``objects`` scenes of many objects, each with its class and the pixels that are seen of it.
+Picture i of a domain depends on the domain, the seed, i and the size alone: data sets of different
+lengths share their pictures. Modalities differ in numbers (``ranges``), not in code: cells one by
+one (``cells``), stained sections (``tissue``) and hearts (``cardiac``) are painted from exact label
+maps. No claim about a paper rests on them. Two sources of pretraining are no domains: ``natural``
+makes pictures with one class each, ``objects`` scenes of objects with class and visible pixels.
 """
 
-import zlib
 from collections.abc import Callable
 from functools import partial
 
@@ -17,6 +14,7 @@ import numpy as np
 
 from helpers.data.sample import Sample
 from helpers.data.synthetic import cardiac, cells, ranges, tissue
+from helpers.data.synthetic.optics import generator
 from helpers.errors import DataError
 
 # Takes a Generator and (height, width); that of a domain in GROUP_SIZES also the Generator of the
@@ -70,19 +68,15 @@ def generate_sample(
             f"{domain}: size={tuple(size)}, index={index}, seed={seed}; expected (height, width) "
             f"of at least {MIN_SIZE} pixels, and index and seed of 0 or more"
         )
-    arguments = [_generator(domain, seed, index, *size), (size[0], size[1])]
+    arguments = [generator(domain, seed, index, *size), (size[0], size[1])]
     if domain in GROUP_SIZES:
         # Without the size: the same patient at any resolution.
         group, number = divmod(index, GROUP_SIZES[domain])
-        arguments += [_generator(f"{domain}/group", seed, group), number]
+        arguments += [generator(f"{domain}/group", seed, group), number]
     image, labels, modality = DOMAINS[domain](*arguments)
     prefix = f"{domain}-{size[0]}x{size[1]}-s{seed}"
     group = group_name(domain, index, prefix)
     return Sample(image, labels, f"{prefix}-{index:05d}", group, modality)
-
-
-def _generator(what: str, *numbers: int) -> np.random.Generator:
-    return np.random.default_rng([zlib.crc32(what.encode()), *numbers])
 
 
 def group_name(domain: str, index: int, prefix: str) -> str:

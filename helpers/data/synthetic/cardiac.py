@@ -55,8 +55,7 @@ def paint(rng: Rng, size: Size, patient: Rng, number: int) -> tuple[np.ndarray, 
     # (Gudbjartsson and Patz, Magn. Reson. Med. 34 (1995), 910-914).
     parts = (body["noise"] * rng.standard_normal(size, dtype=np.float32) for _ in "ri")
     grey = np.hypot(signal + next(parts), next(parts))
-    image = np.clip(np.rint(255 * grey), 0, 255).astype(np.float32)
-    return np.repeat(image[..., None], 3, axis=2), labels, kind
+    return np.repeat(optics.developed(255 * grey)[..., None], 3, axis=2), labels, kind
 
 
 def _heart(body: Style, level: float, size: Size) -> tuple[np.ndarray, np.ndarray]:

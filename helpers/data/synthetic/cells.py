@@ -8,7 +8,7 @@ import numpy as np
 
 from helpers.data.synthetic import optics, shapes
 from helpers.data.synthetic.optics import Rng, Size
-from helpers.data.synthetic.ranges import CELLS, SMEAR, Style, draw
+from helpers.data.synthetic.ranges import CELLS, SCANNERS, Style, draw
 
 
 def paint(kinds: dict, rng: Rng, size: Size) -> tuple[np.ndarray, np.ndarray, str]:
@@ -32,9 +32,9 @@ def paint(kinds: dict, rng: Rng, size: Size) -> tuple[np.ndarray, np.ndarray, st
     chromatin = levels(rng, cores, 0.25) * (1 + 0.2 * optics.field(rng, size, 4.0, 2))
     core = style["nucleus_level"] * core * np.maximum(chromatin, 0.2)
     light = optics.illumination(rng, size, style["light"])
-    ground = style["uneven"] * optics.field(rng, size, 2 * style["diameter"])
+    ground = style["uneven"] * optics.field(rng, size, 3 * style["diameter"])
     image = _CAMERAS[style["imaging"]](rng, signal, core, light, ground, style)
-    return optics.to_bytes(image).astype(np.float32), labels, kind
+    return optics.developed(image), labels, kind
 
 
 # ------------------------------------------------------------------------------ shape
@@ -136,10 +136,9 @@ def _transmitted(rng, signal, core, light, ground, style) -> np.ndarray:
 
 def _stained(rng, signal, core, light, ground, style) -> np.ndarray:
     """Pink cells with purple nuclei on glass."""
-    stains = SMEAR["stains"] * np.exp(0.08 * rng.standard_normal((2, 3)))
-    image = optics.absorb([core, signal + 0.05 * (1 + ground)], stains, np.array(SMEAR["white"]))
-    image = optics.blur(image, style["psf"]) * light[..., None]
-    return optics.noise(rng, image, style["read"])
+    return (
+        optics.scan(rng, core, signal + 0.05 * (1 + ground), SCANNERS["smear"]) * light[..., None]
+    )
 
 
 _CAMERAS = {"fluorescence": _glowing, "transmitted": _transmitted, "stained": _stained}

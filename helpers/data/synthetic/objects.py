@@ -6,17 +6,15 @@ several parts. Colour tells no class; outline and material do. No claim about a 
 """
 
 import colorsys
-import zlib
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from helpers.data.synthetic import optics
-from helpers.data.synthetic.optics import Rng
+from helpers.data.synthetic.optics import Rng, generator
 from helpers.data.synthetic.shapes import MIN_AREA
 from helpers.data.synthetic.things import LOOSE, MATERIALS, TEXTURES, THINGS, drawing, texture
-from helpers.errors import ParameterError
 
 NAME = "synthetic-objects"
 OBJECT_CLASSES: tuple[str, ...] = tuple(THINGS)
@@ -29,46 +27,21 @@ COUNT, REACH = (3, 10), (0.07, 0.28)
 class Scene:
     """One picture and what is seen in it.
 
-    Attributes:
-        image: uint8 (size, size, 3), R, G, B.
-        labels: int32 (size, size); 0 is ground, 1..n the annotated objects, the
-            farthest first. Visible pixels only: those of an object may lie in several parts.
-        classes: int64 (n,), 1..K, numbers of ``OBJECT_CLASSES`` from 1 on.
+    Only visible pixels are labelled: those of an object may lie in several parts.
     """
 
-    image: np.ndarray
-    labels: np.ndarray
-    classes: np.ndarray
-
-
-def generator(name: str, index: int, seed: int, size: int, least: int) -> Rng:
-    """The source of randomness of one picture.
-
-    Raises:
-        ParameterError: index or seed negative, or size below the least.
-    """
-    for what, value, low in (("index", index, 0), ("seed", seed, 0), ("size", size, least)):
-        if value < low:
-            raise ParameterError(f"{what}={value}: expected {low} or more for {name}")
-    return np.random.default_rng([zlib.crc32(name.encode()), seed, index, size])
+    image: np.ndarray  # uint8 (size, size, 3), R, G, B
+    labels: np.ndarray  # int32 (size, size); 0 is ground, 1..n the objects, the farthest first
+    classes: np.ndarray  # int64 (n,), numbers of OBJECT_CLASSES from 1 on
 
 
 def draw_scene(index: int, seed: int, size: int) -> Scene:
     """Picture number ``index``; it depends on the index, the seed and the size alone.
 
-    Args:
-        index: 0 or more.
-        seed: 0 or more; another seed is another set of pictures.
-        size: pixels a side, at least ``MIN_SIZE``; what is shown scales with it.
-
-    Returns:
-        A scene of 3 to 10 objects before occlusion. One of which fewer than ``shapes.MIN_AREA``
-        pixels are seen is not annotated; in an unlucky small picture none may be left.
-
-    Raises:
-        ParameterError: index or seed negative, or size too small.
+    It shows 3 to 10 objects, scaled with its ``size`` pixels a side. One of which fewer than
+    ``shapes.MIN_AREA`` pixels are seen is not annotated; in an unlucky small picture none is left.
     """
-    rng = generator(NAME, index, seed, size, MIN_SIZE)
+    rng = generator(NAME, index, seed, size)
     image, owner = ground(rng, size), np.zeros((size, size), np.int32)
     kinds, places = [0], np.zeros((0, 3))
     for number in range(1, int(rng.integers(COUNT[0], COUNT[1] + 1)) + 1):
@@ -117,15 +90,8 @@ def put(
 ) -> tuple[tuple[slice, slice], np.ndarray]:
     """Paint a thing with its shadow into a picture, float32 (size, size, 3), in place.
 
-    Args:
-        rng: source of pose, colours and light.
-        image: the picture.
-        name: of the thing.
-        centre, reach: (x, y) of its middle, and half its extent, in sides of the picture.
-
-    Returns:
-        The window of rows and columns that holds it, and there, bool, the pixels of which it
-        covers at least half.
+    Its ``centre`` (x, y) and ``reach``, half its extent, are in sides of the picture. Returns the
+    window of rows and columns that holds it, and there, bool, the pixels it covers at least half.
     """
     size, far = len(image), reach * len(image)
     left, top, right, bottom = (
@@ -170,4 +136,4 @@ def camera(rng: Rng, image: np.ndarray) -> np.ndarray:
     tint = np.exp(rng.normal(0, 0.06, 3) + rng.normal(0, 0.12)).astype(np.float32)
     image = image * optics.illumination(rng, (size, size), rng.uniform(0, 0.5))[..., None] * tint
     image = optics.blur(image, max(rng.uniform(-0.004, 0.008), 0) * size)
-    return optics.to_bytes(optics.noise(rng, image, rng.uniform(1, 8)))
+    return optics.developed(optics.noise(rng, image, rng.uniform(1, 8))).astype(np.uint8)

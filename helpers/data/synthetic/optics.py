@@ -5,6 +5,8 @@ same world. Every function is pure: randomness comes in as ``rng``, a numpy Gene
 (height, width) in pixels, and maps are float32 of that shape.
 """
 
+import zlib
+
 import cv2
 import numpy as np
 
@@ -12,6 +14,11 @@ Rng = np.random.Generator
 Size = tuple[int, int]
 # The cubic interpolation of cv2 leaves white noise 0.857 of its standard deviation.
 _GAIN = np.float32(1 / 0.857)
+
+
+def generator(name: str, *numbers: int) -> Rng:
+    """The source of randomness of a picture: of its set, and numbers of 0 or more."""
+    return np.random.default_rng([zlib.crc32(name.encode()), *numbers])
 
 
 def blur(image: np.ndarray, sigma: float) -> np.ndarray:
@@ -96,30 +103,37 @@ def absorb(densities: list[np.ndarray], stains: np.ndarray, white: np.ndarray) -
     Source: Ruifrok and Johnston, Anal. Quant. Cytol. Histol. 23 (2001), 291-299.
 
     Args:
-        densities: one (height, width) float32 map of stain concentration for each stain.
-        stains: optical density of one unit of each stain in R, G, B; (stains, 3).
+        densities: a map of the concentration of each stain.
+        stains: optical density of one unit of each in R, G, B; (stains, 3).
         white: light without tissue in R, G, B, grey values; (3,).
-
-    Returns:
-        float32 (height, width, 3).
     """
     density = np.stack(densities, axis=-1).astype(np.float32) @ stains.astype(np.float32)
     return white.astype(np.float32) * np.exp(-density)
 
 
+def scan(rng: Rng, blue: np.ndarray, eosin: np.ndarray, scanner: dict) -> np.ndarray:
+    """A section with these concentrations of haematoxylin and eosin, as a slide scanner sees it.
+
+    Stains and light of the picture vary around those of the ``scanner`` (``ranges.SCANNERS``).
+    """
+    stains = np.array(scanner["stains"]) * np.exp(0.06 * rng.standard_normal((2, 3)))
+    strength = scanner["strength"] * np.exp(0.2 * rng.standard_normal(2))
+    white = np.array(scanner["white"]) - rng.uniform(0, 14, 3)
+    image = absorb([blue * strength[0], eosin * strength[1]], stains, white)
+    image = blur(image, rng.uniform(*scanner["blur"]))
+    return developed(noise(rng, image, rng.uniform(*scanner["noise"])))
+
+
 def noise(rng: Rng, image: np.ndarray, read: float, photons: float = np.inf) -> np.ndarray:
     """Camera noise: of the electronics, and of the photons.
 
-    Args:
-        rng: source of randomness.
-        image: expected grey values, of any shape; the result is not clipped.
-        read: standard deviation in the dark, grey values.
-        photons: photons per grey value, whose Poisson count is taken as normal.
+    ``image`` holds expected grey values, of any shape, and ``read`` is the standard deviation in
+    the dark; the Poisson count of ``photons`` per grey value is taken as normal. Not clipped.
     """
     spread = np.sqrt(np.float32(read) ** 2 + np.maximum(image, 0) / np.float32(photons))
     return image + spread * rng.standard_normal(image.shape, dtype=np.float32)
 
 
-def to_bytes(image: np.ndarray) -> np.ndarray:
-    """Round and clip grey values to uint8, as an 8-bit file holds them."""
-    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+def developed(image: np.ndarray) -> np.ndarray:
+    """Whole grey values 0..255, as an 8-bit file holds them, float32 of the shape of ``image``."""
+    return np.clip(np.rint(image), 0, 255).astype(np.float32)

@@ -72,13 +72,8 @@ def sprinkle(
 ) -> np.ndarray:
     """Random points (n, 2), n >= 0, that keep a distance of ``spacing`` pixels.
 
-    Args:
-        rng: source of randomness.
-        size: of the picture.
-        spacing: least distance between two points in pixels.
-        density: where points are wanted, 0..1, (height, width); everywhere if ``None``.
-        margin: how far outside the picture points may lie, where its nearest pixel counts; half of
-            ``spacing`` if 0.
+    They lie where a map ``density`` (0..1) wants them, everywhere without, and up to ``margin``
+    pixels (half of ``spacing`` if 0) outside the picture, where its nearest pixel counts.
     """
     margin = margin or spacing / 2
     low, high = np.full(2, -margin), np.array(size[::-1]) + margin
@@ -107,12 +102,12 @@ def scatter(size: Size, centres: np.ndarray, shapes: np.ndarray, overlap: float)
 
     Args:
         size: of the picture.
-        centres: (n, 2) of (x, y).
+        centres: (n, 2).
         shapes: (n, vertices, 2) around the origin; the first lies in front.
         overlap: largest share of an outline that may be hidden by those in front, 0..1.
 
     Returns:
-        int32 label map; label k+1 is outline k, labels of omitted outlines are missing.
+        int32 label map; k + 1 is outline k, omitted ones are missing.
     """
     labels, placed = np.zeros(size, np.int32), shapes + centres[:, None]
     lows = np.maximum(np.floor(placed.min(1)).astype(int) - 1, 0)
@@ -134,7 +129,7 @@ def swell(rng: Rng, seeds: np.ndarray, distance: float, ruffle: float) -> np.nda
 
     Both in pixels; ``seeds`` and the result are int32 label maps.
     """
-    wave = (ruffle * field(rng, seeds.shape, max(6 * ruffle, 6.0), 2) for _ in "xy")
+    wave = (ruffle * field(rng, seeds.shape, max(10 * ruffle, 6.0), 2) for _ in "xy")
     return displace(expand_labels(seeds, distance).astype(np.int32), *wave)
 
 
@@ -168,7 +163,5 @@ def depth(labels: np.ndarray) -> np.ndarray:
 
 
 def around(mask: np.ndarray) -> np.ndarray:
-    """Distance of each pixel to the nearest True one, float32, in pixels; 1e4 if there is none."""
-    if not mask.any():
-        return np.full(mask.shape, 1e4, np.float32)
-    return cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
+    """Distance of each pixel to the nearest True one, float32, in pixels, at most 1e4."""
+    return np.minimum(cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5), 1e4)

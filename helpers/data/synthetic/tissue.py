@@ -19,6 +19,7 @@ from helpers.data.synthetic.cells import levels
 from helpers.data.synthetic.optics import Rng, Size
 from helpers.data.synthetic.ranges import SCANNERS, TISSUE, Style, draw
 
+Map = np.ndarray
 # Smaller pieces at the border of the picture are left out; in pixels.
 MIN_GLAND, MIN_NUCLEUS = 150, 24
 
@@ -27,17 +28,17 @@ MIN_GLAND, MIN_NUCLEUS = 150, 24
 class Section:
     """Where the parts of a tissue lie: maps (height, width), angles in radians."""
 
-    glands: np.ndarray  # one label for each, all 0 in tissue without
-    epithelium: np.ndarray  # 0..1; the rest is connective tissue
-    gap: np.ndarray  # 0..1, where there is only glass
-    rows: np.ndarray  # 0..1, where epithelial nuclei lie
-    apical: np.ndarray  # 0..1, where vacuoles of mucus may lie
-    inwards: np.ndarray  # direction of epithelial nuclei
-    fibres: np.ndarray  # texture of the connective tissue, mean 0, deviation about 1
-    along: np.ndarray  # direction of its fibres
+    glands: Map  # one label for each, all 0 in tissue without
+    epithelium: Map  # 0..1; the rest is connective tissue
+    gap: Map  # 0..1, where there is only glass
+    rows: Map  # 0..1, where epithelial nuclei lie
+    apical: Map  # 0..1, where vacuoles of mucus may lie
+    inwards: Map  # direction of epithelial nuclei
+    fibres: Map  # texture of the connective tissue, mean 0, deviation about 1
+    along: Map  # direction of its fibres
 
 
-def paint(kinds: dict, scanner: str, rng: Rng, size: Size) -> tuple[np.ndarray, np.ndarray, str]:
+def paint(kinds: dict, scanner: str, rng: Rng, size: Size) -> tuple[Map, Map, str]:
     """One picture of one of the kinds.
 
     Args:
@@ -57,7 +58,8 @@ def paint(kinds: dict, scanner: str, rng: Rng, size: Size) -> tuple[np.ndarray, 
     nuclei = _nuclei(rng, section, style)
     eosin, blue = _ground(rng, section, nuclei, style)
     eosin, blue = _dye(rng, nuclei, eosin, blue, style)
-    image = _scan(rng, eosin, blue, style["thickness"], SCANNERS[scanner])
+    thick = optics.illumination(rng, size, style["thickness"])
+    image = optics.scan(rng, thick * blue, thick * eosin, SCANNERS[scanner])
     return image, section.glands if style["of glands"] else nuclei, kind
 
 
@@ -105,7 +107,7 @@ def _section(rng: Rng, size: Size, style: Style) -> Section:
     return Section(glands, epithelium, gap, rows, apical, inwards, fibres, along)
 
 
-def _glands(rng: Rng, size: Size, style: Style) -> np.ndarray:
+def _glands(rng: Rng, size: Size, style: Style) -> Map:
     """Finished labels of glands with a septum of stroma between them."""
     across = style["gland"] * style["um"]
     centres = shapes.sprinkle(rng, size, style["gland_spacing"] * across, margin=0.6 * across)
@@ -119,7 +121,7 @@ def _glands(rng: Rng, size: Size, style: Style) -> np.ndarray:
     return shapes.finalise(labels, MIN_GLAND)
 
 
-def _lumens(rng: Rng, glands: np.ndarray, inner: np.ndarray, style: Style) -> np.ndarray:
+def _lumens(rng: Rng, glands: Map, inner: Map, style: Style) -> Map:
     """Where glands are hollow: along their middle, and in round holes of cribriform ones."""
     n, um = int(glands.max()), style["um"]
     thick = np.append(0, ndimage.maximum(inner, glands, np.arange(1, n + 1)) if n else [])
@@ -135,7 +137,7 @@ def _lumens(rng: Rng, glands: np.ndarray, inner: np.ndarray, style: Style) -> np
     return lumen & (glands > 0)
 
 
-def _nuclei(rng: Rng, section: Section, style: Style) -> np.ndarray:
+def _nuclei(rng: Rng, section: Section, style: Style) -> Map:
     """Finished labels of lymphocytes, epithelial and spindle nuclei, each where it belongs."""
     size, across = section.gap.shape, style["nucleus"] * style["um"]
     stroma = (1 - section.epithelium) * (1 - section.gap)
@@ -163,9 +165,7 @@ def _nuclei(rng: Rng, section: Section, style: Style) -> np.ndarray:
 # ------------------------------------------------------------------------------ stain
 
 
-def _ground(
-    rng: Rng, section: Section, nuclei: np.ndarray, style: Style
-) -> tuple[np.ndarray, np.ndarray]:
+def _ground(rng: Rng, section: Section, nuclei: Map, style: Style) -> tuple[Map, Map]:
     """Eosin and haematoxylin of everything but the nuclei."""
     size, um = nuclei.shape, style["um"]
     grain = optics.field(rng, size, max(0.6 * um, 2.0))
@@ -196,9 +196,7 @@ def _ground(
     return np.maximum(eosin * full, 0) + 0.015, blue * full
 
 
-def _dye(
-    rng: Rng, nuclei: np.ndarray, eosin: np.ndarray, blue: np.ndarray, style: Style
-) -> tuple[np.ndarray, np.ndarray]:
+def _dye(rng: Rng, nuclei: Map, eosin: Map, blue: Map, style: Style) -> tuple[Map, Map]:
     """Put the nuclei on the ground: dark solid ones, pale ones with envelope and nucleoli."""
     um, inner, inside = style["um"], shapes.depth(nuclei), nuclei > 0
     level = style["chromatin"] * levels(rng, nuclei, 0.16)
@@ -211,19 +209,3 @@ def _dye(
     # The section cuts the rounded side of a nucleus: a fast but not abrupt rise.
     soft = optics.blur(inside.astype(np.float32), min(0.18 * um, 0.7) + 0.3) * inside
     return eosin * (1 - 0.3 * soft), blue * (1 - soft) + level * body * soft
-
-
-def _scan(
-    rng: Rng, eosin: np.ndarray, blue: np.ndarray, uneven: float, scanner: dict
-) -> np.ndarray:
-    """Light through the stained section of uneven thickness; the scanner's blur and noise."""
-    stains = np.array(scanner["stains"])
-    stains = stains * np.exp(0.06 * rng.standard_normal(stains.shape))
-    strength = scanner["strength"] * np.exp(0.2 * rng.standard_normal(2))
-    thick = optics.illumination(rng, eosin.shape, uneven)
-    white = np.array(scanner["white"]) - rng.uniform(0, 14, 3)
-    image = optics.absorb([thick * blue * strength[0], thick * eosin * strength[1]], stains, white)
-    image = optics.blur(image, rng.uniform(*scanner["blur"]))
-    return optics.to_bytes(optics.noise(rng, image, rng.uniform(*scanner["noise"]))).astype(
-        np.float32
-    )
