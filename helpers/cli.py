@@ -243,8 +243,8 @@ def _params(options: argparse.Namespace) -> None:
 def _select(options: argparse.Namespace) -> None:
     from helpers.annotate.candidates import Cut
     from helpers.annotate.choose import Request, choose
+    from helpers.annotate.maps import write_maps
     from helpers.annotate.report import default_output, in_words, write_report
-    from helpers.chapters.which_images.maps import write_maps
 
     size = options.patch_size if options.patches else 0
     cut = Cut(size, options.patch_size if options.stride is None else options.stride)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers.annotate.candidates import MARK
-from helpers.annotate.choose import RANDOM_DRAWS, Choice
+from helpers.annotate.choose import OWN_DRAWS, RANDOM_DRAWS, Choice
 from helpers.annotate.sheet import MOST, write_sheets
 from helpers.errors import DataError
 from helpers.files import write_json, write_text
@@ -168,21 +168,26 @@ def advice(choice: Choice) -> str:
     spread = choice.spread
     if spread is None:
         return "Everything is chosen; the order says what to begin with."
-    mean, low, high = (f(spread.random[:, 0]) for f in (np.mean, np.min, np.max))
-    cells = spread.random[:, 2].mean()
-    gain = "closer than" if spread.mean < low else "about as close as"
-    if spread.mean > high:
+    own, drawn = spread.own[:, 0], spread.random[:, 0]
+    # One draw may be lucky: the farthest (or nearest) of several must be so, too.
+    gain = "closer than" if own.max() < drawn.min() else "about as close as"
+    if own.min() > drawn.max():
         gain = "less close than"
     return (
         f"Coverage: from a picture to the nearest chosen one it is {spread.mean:.3g} on average "
-        f"(in the space of the features);\nfor {RANDOM_DRAWS} random choices of the same size "
-        f"{mean:.3g} ({low:.3g} to {high:.3g}), so this choice lies {gain} random ones.\n"
-        f"It touches {spread.cells:.0%} of {len(choice.chosen)} groups of similar pictures, random "
-        f"choices {cells:.0%}.\n"
+        f"(in the space of the features);\n{_mean_and_range(own)} for {OWN_DRAWS} draws of this "
+        f"method, {_mean_and_range(drawn)} for {RANDOM_DRAWS} random choices\nof the same size: "
+        f"the method lies {gain} random ones.\n"
+        f"It touches {spread.own[:, 2].mean():.0%} of {len(choice.chosen)} groups of similar "
+        f"pictures, random choices {spread.random[:, 2].mean():.0%}.\n"
         "Closer coverage is no promise of a better model: in this book's runs on real images, "
-        "subsets chosen by\ndataset quantization did not segment better than random ones (see the "
-        "chapter coreset)."
+        "subsets chosen by\ndataset quantization, the default, were not found to segment better "
+        "than random ones (see the chapter coreset)."
     )
+
+
+def _mean_and_range(values: np.ndarray) -> str:
+    return f"{values.mean():.3g} ({values.min():.3g} to {values.max():.3g})"
 
 
 def _skipped(choice: Choice) -> str:

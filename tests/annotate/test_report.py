@@ -119,11 +119,18 @@ def test_words_name_numbers_faults_and_the_next_step(choice):
 
 
 @pytest.mark.parametrize(
-    ("mean", "said"), [(0.5, "closer than"), (1.5, "about as close as"), (9.0, "less close than")]
+    ("draws", "said"),
+    [
+        ([0.5, 0.9], "closer than"),
+        # A lucky first draw is not the method.
+        ([0.5, 1.1], "about as close as"),
+        ([1.5, 9.0], "about as close as"),
+        ([9.0, 8.0], "less close than"),
+    ],
 )
-def test_words_compare_with_the_range_of_random_choices(choice, mean, said):
-    random = np.tile(np.linspace(1, 2, 20)[:, None], 3)
-    spread = replace(choice.spread, mean=mean, random=random)
+def test_words_compare_the_ranges_of_the_method_and_of_random_choices(choice, draws, said):
+    own, random = (np.tile(np.array(v)[:, None], 3) for v in (draws, np.linspace(1, 2, 20)))
+    spread = replace(choice.spread, mean=draws[0], own=own, random=random)
     assert f"lies {said} random" in in_words(replace(choice, spread=spread))
 
 

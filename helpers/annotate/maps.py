@@ -15,7 +15,7 @@ from helpers.annotate.choose import Choice
 from helpers.annotate.report import write_map
 from helpers.annotate.sheet import short_name
 from helpers.book.hover import HoverMap, ShownMap, show_hover_map, thin
-from helpers.chapters.figures import COLOURS, use_style
+from helpers.book.pictures import COLOURS, use_theme
 from helpers.features.projection import project
 from helpers.files import replacing, write_text
 
@@ -119,7 +119,7 @@ def show_map(*choices: Choice, caption: str = "") -> ShownMap:
 
 def write_maps(choice: Choice) -> list[Path]:
     """Write ``map.csv``, ``map.png`` and ``map.html``, which needs no network."""
-    use_style()
+    use_theme()
     output = choice.request.output
     figure = draw_map(choice)
     with replacing(output / "map.png") as temporary:

@@ -1,4 +1,4 @@
-"""The chapter's example folder, maps and table, on a small choice."""
+"""Maps of a choice, and the example folder and numbers of the chapter which-images."""
 
 import re
 from dataclasses import replace
@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from helpers.annotate import examples, maps
 from helpers.annotate.candidates import find_images
 from helpers.annotate.report import write_report
-from helpers.chapters.which_images import draw, examples, maps, run
-from helpers.chapters.which_images.parameters import Parameters
+from helpers.chapters.which_images import Parameters, compare, find_folder, numbers, select
 from helpers.fingerprints import of_file
 
 
@@ -22,8 +22,8 @@ def parameters():
 def made(parameters, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BOOK_RUNS_DIR", str(tmp_path_factory.mktemp("runs")))
-        folder, provenance = run.find_folder(parameters)
-        choice = run.select(parameters, folder)
+        folder, provenance = find_folder(parameters)
+        choice = select(parameters, folder)
         write_report(choice)
         yield choice, provenance
 
@@ -47,16 +47,15 @@ def test_the_example_is_read_but_for_its_broken_files(made):
     assert provenance["source"] == "synthetic"
 
 
-def test_the_table_has_a_row_per_method_seed_and_measure(parameters, made):
+def test_the_table_has_a_row_per_method_draw_and_measure(parameters, made):
     choice, _ = made
-    table = run.results_table(parameters, run.compare(parameters, choice))
-    assert len(table) == 2 * 2 * 3
+    table = numbers(parameters, compare(parameters, choice))
+    assert table.groupby("method").size().to_dict() == {"dq": 6, "k-center": 6, "random draw": 60}
     first = table[(table["method"] == "dq") & (table["seed"] == 0)].set_index("metric")["value"]
     assert first["mean_distance"] == choice.spread.mean
     assert first["cells_hit"] == choice.spread.cells
-    shown = run.wide(table, choice)
-    assert list(shown["method"][:2]) == ["dq", "k-center"]
-    assert "random draws" in shown["method"].iloc[-1]
+    assert choice.spread.own[0].tolist() == first.tolist()
+    assert len(np.unique(choice.spread.own[:, 0])) > 1
 
 
 def test_maps_are_written_and_ask_for_nothing(made, capsys):
@@ -84,18 +83,10 @@ def test_of_many_candidates_the_map_keeps_the_chosen_ones(made, monkeypatch):
     assert len(ranked) == 3
 
 
-def test_figures_show_as_many_pictures_as_were_chosen(parameters, made):
+def test_the_picture_of_the_map_numbers_what_was_chosen(made):
     import matplotlib.pyplot as plt
 
     choice, _ = made
-    figure = draw.contact_sheet(choice)
-    assert sum(bool(axis.images) for axis in figure.axes) == 3
-    plt.close(figure)
-    shown = run.first_of_each(run.compare(parameters, choice))
-    assert [one.request.method for one in shown] == ["dq", "k-center"]
-    figure = draw.side_by_side(shown)
-    assert sum(bool(axis.images) for axis in figure.axes) == 6
-    plt.close(figure)
     figure = maps.draw_map(replace(choice, chosen=np.arange(13)))
     assert len(figure.axes[0].texts) == 13
     plt.close(figure)

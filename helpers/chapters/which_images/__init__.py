@@ -1,1 +1,0 @@
-"""Chapter ``which-images``: which images should I annotate?"""
