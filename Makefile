@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' \
 	>/dev/null 2>&1 && echo $$p && break; done)
 
-.PHONY: book test lab lint lock bench picture setup setup-sphinx setup-bench clean
+.PHONY: book test lab lint lock bench setup setup-sphinx setup-bench clean
 
 # BOOK names further options, for instance BOOK="--jobs 1".
 book: setup
@@ -35,10 +35,6 @@ bench: setup setup-bench
 	$(BIN)/python -m benchmarks.bench_robustness $(BENCH)
 	$(BIN)/python -m benchmarks.bench_selection $(BENCH)
 	$(BIN)/python -m benchmarks.bench_moco $(BENCH)
-
-# The picture in the README, drawn from the recorded run.
-picture: setup
-	$(BIN)/python -c "from helpers.chapters.redundancy import draw; draw.save_readme_picture()"
 
 setup: $(VENV)/.ready
 

@@ -38,7 +38,7 @@ def of_code(modules: Iterable[str]) -> str:
     package they import.
 
     Args:
-        modules: dotted names such as ``"helpers.experiments.redundancy"``.
+        modules: dotted names such as ``"helpers.experiments.subset"``.
     """
     own, foreign = reachable(modules)
     parts = {name: _source(name) for name in sorted(own)}

@@ -49,7 +49,7 @@ def test_other_packages_count_with_their_version(package, monkeypatch):
 
 
 def test_trials_do_not_depend_on_figures_or_readers():
-    own, _ = fingerprints.reachable(["helpers.experiments.redundancy"])
+    own, _ = fingerprints.reachable(["helpers.experiments.subset"])
     assert "helpers.training.loop" in own
     assert "helpers.metrics.evaluate" in own
     assert not any(name.startswith(("helpers.chapters", "helpers.data.readers")) for name in own)

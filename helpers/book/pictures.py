@@ -163,7 +163,8 @@ class ShownTable:
         self._table, self._caption, self._name = table, caption, name
 
     def _repr_html_(self) -> str:
-        body = self._table.to_html(index=False, border=0, classes="book-table", na_rep="–")
+        table = self._table.rename_axis(columns=None)
+        body = table.to_html(index=False, border=0, classes="book-table", na_rep="–")
         body = body.replace(" ± ", "\u00a0±\u00a0").replace("<th>", '<th scope="col">')
         return (
             f'<div class="book-table-box" tabindex="0">{body}</div><p class="book-caption">'
@@ -217,7 +218,9 @@ def picture_grid(
 
 
 def images_grid(
-    pictures: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray | None]]], side: float = 1.7
+    pictures: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray | None]]],
+    side: float = 1.7,
+    white: float | None = None,
 ) -> Figure:
     """Images with outlines, one row per name.
 
@@ -225,13 +228,14 @@ def images_grid(
         pictures: by the name of the row, images (H, W) or (H, W, C) each with the labels (H, W)
             whose outlines are drawn, or ``None``.
         side: of one picture in inches.
+        white: see :func:`draw_outlines`.
     """
     columns = max(map(len, pictures.values()))
     figure, axes = picture_grid(len(pictures), columns, (side, side + 0.2))
     for row, (name, found) in zip(axes, pictures.items(), strict=True):
         row[0].set_title(name, loc="left")
         for axis, (image, labels) in zip(row, found, strict=False):
-            draw_outlines(axis, image, labels)
+            draw_outlines(axis, image, labels, white)
     return figure
 
 
@@ -241,12 +245,19 @@ def middle(pixels: np.ndarray, side: int = 192) -> np.ndarray:
     return pixels[top : top + side, left : left + side]
 
 
-def draw_outlines(axis: Axes, image: np.ndarray, labels: np.ndarray | None = None) -> None:
-    """An image in grey, its darkest and brightest half per cent cut, with outlines in orange."""
+def draw_outlines(
+    axis: Axes, image: np.ndarray, labels: np.ndarray | None = None, white: float | None = None
+) -> None:
+    """An image in grey with the outlines of its objects in orange.
+
+    Args:
+        white: brightness that is shown as white, 0 being black, where several pictures must be
+            comparable; ``None`` cuts the darkest and brightest half per cent of this one.
+    """
     from skimage.segmentation import find_boundaries
 
     grey = np.float32(image.mean(axis=2) if image.ndim == 3 else image)
-    low, high = np.percentile(grey, [0.5, 99.5])
+    low, high = np.percentile(grey, [0.5, 99.5]) if white is None else (0, white)
     shade = np.clip((grey - low) / max(high - low, 1e-6), 0, 1)
     shown = np.dstack([shade] * 3)
     if labels is not None:

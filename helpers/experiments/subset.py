@@ -20,7 +20,7 @@ from helpers.replay import Mixer, appended
 from helpers.training.feed import Feed
 from helpers.training.loop import TrainingPlan, train
 
-EXAMPLES = 4
+EXAMPLES, EXAMPLES_FILE = 4, "examples.npz"
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def train_on_subset(
         order = Mixer(appended([chosen]), plan.batch_size, recipe.seed)
         feed = Feed([store], order)
         log = train(network, feed, plan, recipe.seed, checkpoint=checkpoint, on_step=show)
-    images = measure(network, prepared, getattr(torch, plan.precision), folder / "examples.npz")
+    images = measure(network, prepared, getattr(torch, plan.precision), folder / EXAMPLES_FILE)
     save_weights(network, folder / "weights.pt")
     checkpoint.unlink(missing_ok=True)
     return {

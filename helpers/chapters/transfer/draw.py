@@ -12,7 +12,7 @@ from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from helpers.chapters.draw_common import draw_outlines, legend_below, picture_grid, write_cells
 from helpers.chapters.figures import COLOURS
-from helpers.chapters.redundancy.tables import METRIC_NAMES
+from helpers.chapters.redundancy import METRIC_NAMES
 from helpers.chapters.transfer import tables
 from helpers.data.sample import Sample
 from helpers.experiments.curricula import ROLES

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.chapters import results as all_results
-from helpers.chapters.redundancy.tables import MEASURED, METRIC_NAMES
+from helpers.chapters.redundancy import METRIC_NAMES
 from helpers.chapters.results import tidy
 from helpers.chapters.transfer.parameters import TransferParameters
 from helpers.chapters.transfer.run import data_names, name_of, path_of
@@ -31,7 +31,7 @@ def results_table(
         for role, images in model["domains"].items():
             frame = pd.DataFrame(images)
             common = _common(parameters, chapter, table, model)
-            for metric in MEASURED:
+            for metric in METRIC_NAMES:
                 values = frame[metric].dropna()
                 spread = {"std": values.std(ddof=0), "n": len(values)}
                 row = {"dataset_test": role, "metric": metric, "value": values.mean()}

@@ -6,14 +6,7 @@ import torch
 
 from helpers.data.patches import PatchGrid
 from helpers.experiments.preparation import DataSettings, prepare_data
-from helpers.experiments.redundancy import (
-    RedundancyTrial,
-    choose_patches,
-    list_trials,
-    run_trial,
-    steps_of,
-)
-from helpers.experiments.subset import Recipe, measure
+from helpers.experiments.subset import Recipe, SubsetTrial, measure, run_subset_trial
 from helpers.training.loop import TrainingPlan
 
 SETTINGS = DataSettings(
@@ -28,7 +21,6 @@ SETTINGS = DataSettings(
 )
 PLAN = TrainingPlan(steps=4, batch_size=2, crop=32)
 RECIPE = Recipe(width=2, plan=PLAN, seed=0)
-TRIAL = RedundancyTrial("random", 0.2, "steps", RECIPE)
 
 
 @pytest.fixture(scope="module")
@@ -91,48 +83,17 @@ def test_preparing_again_reads_and_equal_content_has_an_equal_name(prepared, cac
     assert other.content != prepared.content
 
 
-@pytest.mark.parametrize("selection", ["random", "dq_paper_eq", "dq_official_code"])
-def test_subsets_have_the_exact_size_and_depend_on_the_seed_as_they_should(prepared, selection):
-    trial = dataclasses.replace(TRIAL, selection=selection)
-    chosen = choose_patches(trial, prepared)
-    assert len(chosen) == round(0.2 * 48)
-    assert (chosen == choose_patches(trial, prepared)).all()
-    reseeded = dataclasses.replace(RECIPE, seed=1)
-    other = choose_patches(dataclasses.replace(trial, recipe=reseeded), prepared)
-    # The released procedure has no chance in it; the other two do.
-    assert (len(other) == len(chosen) and (other == chosen).all()) == (
-        selection == "dq_official_code"
-    )
-
-
-def test_all_takes_all(prepared):
-    trial = dataclasses.replace(TRIAL, selection="all", rate=1.0)
-    assert choose_patches(trial, prepared).tolist() == list(range(48))
-
-
-def test_trials_are_listed_once_each():
-    recipes = [dataclasses.replace(RECIPE, seed=seed) for seed in (0, 1)]
-    trials = list_trials([0.1, 0.5, 1.0], ["random", "dq_paper_eq"], True, recipes, 10)
-    assert len(trials) == len(set(trials)) == (2 * 2 + 2) * 2 + 2
-    assert sum(t.selection == "all" for t in trials) == 2
-    assert {t.selection for t in trials if t.budget == "epochs"} == {"random"}
-
-
-def test_equal_epochs_scale_steps_with_the_subset_and_equal_steps_do_not():
-    plan = dataclasses.replace(PLAN, steps=400, batch_size=16)
-    trial = dataclasses.replace(TRIAL, recipe=dataclasses.replace(RECIPE, plan=plan))
-    assert steps_of(trial, 100, 1000) == 400
-    assert steps_of(dataclasses.replace(trial, budget="epochs"), 100, 1000) == 40
-    assert steps_of(dataclasses.replace(trial, budget="epochs"), 1000, 1000) == 400
-
-
 def test_a_trial_measures_every_test_image_and_repeats_exactly(prepared, tmp_path):
+    trial, subsets = SubsetTrial("some", RECIPE), {"some": np.array([1, 5, 20])}
+    results = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-    first = run_trial(TRIAL, tmp_path / "a", prepared)
-    second = run_trial(TRIAL, tmp_path / "b", prepared)
+        results.append(run_subset_trial(trial, tmp_path / name, prepared, subsets))
+    first, second = results
     assert [row["id"] for row in first["images"]] == prepared.test_ids
     assert first["steps"] == len(first["losses"]) == 4
+    assert first["n_patches"] == 3
+    assert first["n_instances"] == prepared.patches().instances[[1, 5, 20]].sum()
     np.testing.assert_equal(
         {k: v for k, v in first.items() if k != "train_seconds"},
         {k: v for k, v in second.items() if k != "train_seconds"},
