@@ -349,3 +349,25 @@ class StartingParameters(ChapterParameters):
         """Names of the data sets by kind; kinds without any are left out."""
         named = {"glands": self.glands, "nuclei": self.nuclei}
         return {kind: names for kind, names in named.items() if names}
+
+
+class EncodingParameters(SegmentationParameters):
+    """What selections see of a patch, and the masked autoencoder that is pretrained for it."""
+
+    features: str = Field(
+        "mae",
+        pattern=r"^(mae|descriptor|pixels|mae-vit-base|lunit-dino-vits(8|16)|timm:.+)$",
+        description="what selections see: mae (pretrained here), descriptor, pixels, mae-vit-base "
+        "or lunit-dino-vits16 (official weights) or timm:NAME (random weights)",
+    )
+    contrast: str = Field(
+        "", description="data set whose patches are mixed in for the check of features (or none)"
+    )
+    mae_size: int = Field(64, ge=16, description="side to which patches are resized for it")
+    mae_patch: int = Field(8, ge=2, description="side of its tokens in pixels")
+    mae_width: int = Field(128, ge=32, multiple_of=32, description="of its encoder")
+    mae_depth: int = Field(4, ge=1, description="blocks of its encoder")
+    mae_steps: int = Field(70, ge=1, description="optimisation steps of its pretraining")
+    mae_batch: int = Field(64, ge=1, description="patches per step of its pretraining")
+    mae_learning_rate: float = Field(8e-3, gt=0, description="its base rate, for a batch of 256")
+    mae_threads: int = Field(1, ge=1, description="of its pretraining")

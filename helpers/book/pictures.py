@@ -7,6 +7,7 @@ import base64
 import html
 import io
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,6 +16,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from helpers.metrics import student_interval
+
+if TYPE_CHECKING:
+    from seaborn.axisgrid import FacetGrid
 
 # Okabe and Ito's palette, darkened where it would be pale on white: distinguishable with any common
 # colour vision, each at a contrast of 3:1 or more.
@@ -101,6 +105,39 @@ def student(values: Sequence[float]) -> tuple[float, float]:
         return (float("nan"), float("nan"))
     low, high = student_interval(kept)
     return float(low), float(high)
+
+
+# Curves of means over seeds with their intervals, for seaborn's ``relplot``.
+LINES = {
+    "kind": "line",
+    "markers": True,
+    "dashes": False,
+    "errorbar": student,
+    "err_style": "bars",
+}
+
+
+def finish(
+    grid: "FacetGrid", titles: str = "{col_name}", columns: int = 3, **axes: Any
+) -> "FacetGrid":
+    """Short titles, plain logarithmic ticks, and the legend above all panels.
+
+    Args:
+        grid: of seaborn.
+        titles: template of the panels' titles.
+        columns: of the legend.
+        axes: properties of all axes, such as ``xlabel`` and ``ylim``.
+    """
+    import seaborn as sns
+
+    grid.set(**axes).set_titles(titles)
+    for axis in grid.axes.flat:
+        if axis.get_xscale() == "log":
+            axis.xaxis.set_minor_formatter("")
+            axis.xaxis.set_major_formatter("{x:,g}")
+    if grid.legend is not None:
+        sns.move_legend(grid, "lower center", bbox_to_anchor=(0.45, 1), ncol=columns, title=None)
+    return grid
 
 
 def csv_link(table: pd.DataFrame, name: str) -> str:

@@ -389,7 +389,7 @@ def recorded(chapter: str) -> dict[str, Cells]:
 
 def recorded_files(chapter: str) -> list[Path]:
     """Tables of a chapter's recorded runs; each has its record, and its images, beside it."""
-    records = sorted((FOLDER / "recorded").glob(f"{chapter}-*.json"))
+    records = sorted((FOLDER / "recorded").glob(f"{chapter}-*.json"), key=lambda path: path.stem)
     # The name of another chapter may begin with this one's.
     own = [path for path in records if json.loads(path.read_text())["chapter"] == chapter]
     return [path.with_suffix(".csv") for path in own]

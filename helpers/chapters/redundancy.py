@@ -67,9 +67,11 @@ def arms(p: Parameters) -> list[Arm]:
     return [Arm(method, rate, seed, budget) for seed in p.seeds for method, rate, budget in kinds]
 
 
-def numbers(p: Parameters, models: Models) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Tables ``I`` and ``baselines``, and values of single images."""
-    images = results.images_of(selection.scored(p, models, "I")).astype({"seed": "Int64"})
+def numbers(
+    p: SubsetParameters, models: Models, name: str = "I"
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Tables ``name`` and ``baselines``, and values of single images."""
+    images = results.images_of(selection.scored(p, models, name)).astype({"seed": "Int64"})
     return results.table_of(images), images
 
 

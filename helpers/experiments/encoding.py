@@ -1,12 +1,18 @@
 """What patches look like to an encoder: pretrain one on them, embed them, see if it tells much."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
+from helpers import fingerprints
 from helpers.experiments.prepared import Prepared
+from helpers.experiments.selection import NAMES as METHOD_NAMES
+from helpers.experiments.settings import precision_name
+from helpers.experiments.trials import TrialStore, run_trials
 from helpers.features.descriptor import describe_all
 from helpers.features.embed import EmbedSettings, embed
 from helpers.features.encoders import (
@@ -18,11 +24,26 @@ from helpers.features.encoders import (
     timm_encoder,
 )
 from helpers.features.knn import chance_level, knn_accuracy
+from helpers.models.device import resolve_device
 from helpers.models.mae import MaeArchitecture
+from helpers.paths import runs_dir
 from helpers.pretraining.mae import MaePlan, pretrain_mae
+from helpers.quantization import DETERMINISTIC, select
 
 ENCODER = "mae.pt"
 PIXELS = 32
+# Channels of an attention head.
+HEAD = 32
+# Under which names ways to describe a patch stand in tables and figures.
+NAMES = {
+    "pixels": "raw pixels",
+    "descriptor": "descriptor",
+    "untrained": "encoder, untrained",
+    "mae": "encoder, pretrained here",
+    "mae-vit-base": "MAE ViT-B/16, official",
+    "lunit-dino-vits16": "DINO ViT-S/16 on histology, official",
+    "lunit-dino-vits8": "DINO ViT-S/8 on histology, official",
+}
 
 
 @dataclass(frozen=True)
@@ -38,6 +59,38 @@ class MaeTrial:
     seed: int
     device: str = "cpu"
     threads: int = 1
+
+
+def pretrain(p: Any, prepared: Prepared) -> tuple[dict, Path]:
+    """Pretrain the masked autoencoder of a chapter on the training patches, or find that done.
+
+    Args:
+        p: parameters of the chapter; those of the autoencoder begin with ``mae_``.
+
+    Returns:
+        What :func:`run_mae_trial` left, and the trial's folder.
+    """
+    heads = p.mae_width // HEAD
+    architecture = MaeArchitecture(
+        size=p.mae_size, patch=p.mae_patch, width=p.mae_width, depth=p.mae_depth, heads=heads
+    )
+    plan = MaePlan(
+        steps=p.mae_steps,
+        batch_size=p.mae_batch,
+        learning_rate=p.mae_learning_rate,
+        precision=precision_name(p),
+    )
+    trial = MaeTrial(architecture, plan, p.seed, resolve_device(p.device).type, p.mae_threads)
+    code = fingerprints.of_code(["helpers.pretraining.mae"])
+    store = TrialStore(runs_dir() / "trials" / "mae", code, prepared.content)
+    (result,) = run_trials([trial], partial(run_mae_trial, prepared=prepared), store)
+    return result, store.path(trial)
+
+
+def features_of(p: Any, prepared: Prepared, hidden_seed: int | None = None) -> np.ndarray:
+    """The training patches as the selections of a chapter see them: see :func:`represent`."""
+    folder, device = pretrain(p, prepared)[1], resolve_device(p.device).type
+    return np.asarray(represent(p.features, prepared, folder, hidden_seed, device))
 
 
 def run_mae_trial(trial: MaeTrial, folder: Path, prepared: Prepared) -> dict:
@@ -164,3 +217,50 @@ def tell_kinds_apart(
         "n": int(known.sum()),
         "n_kinds": len(set(kinds[known])),
     }
+
+
+def told_apart(p: Any, pool: list[Prepared], seed: int) -> list[dict]:
+    """Rows of the table ``features``: :func:`tell_kinds_apart` by several descriptions.
+
+    Args:
+        pool: the data of a chapter, then what is mixed in for this check.
+        seed: of the row.
+    """
+    folder = pretrain(p, pool[0])[1]
+    rows = []
+    for name in dict.fromkeys(["pixels", "descriptor", "untrained", "mae", p.features]):
+        told = tell_kinds_apart(name, pool, folder)
+        if told is not None:
+            row = {"table": "features", "train": p.dataset, "method": NAMES.get(name, name)}
+            row |= {"metric": "knn_accuracy", "value": told["accuracy"], "seed": seed}
+            rows.append(row | {"chance": told["chance"], "n": told["n"], "kinds": told["n_kinds"]})
+    return rows
+
+
+def agreements(p: Any, prepared: Prepared) -> list[dict]:
+    """Rows of the table ``masking``: what hiding 75 % of every patch does to a selection.
+
+    By deterministic method, at the smallest rate and for each seed: agreement between selections
+    from two embeddings with hidden parts, between one of them and the whole patches, and between
+    two random selections. Empty for features that no masked autoencoder makes.
+    """
+    if not p.features.startswith("mae"):
+        return []
+    whole, rate, rows = features_of(p, prepared), min(p.rates), []
+    for seed in p.seeds:
+        hidden = [features_of(p, prepared, hidden_seed=2 * seed + draw) for draw in (0, 1)]
+        rng = np.random.default_rng([seed, 7])
+        chance = agreement(*(select(whole, rate, rng, "random") for _ in range(2)))
+        for method in DETERMINISTIC:
+            one, two, best = (select(f, rate, rng, method, p.n_bins) for f in (*hidden, whole))
+            row = {"table": "masking", "train": p.dataset, "method": METHOD_NAMES[method]}
+            row |= {"rate": 100 * rate, "seed": seed}
+            found = {"two_draws": agreement(one, two), "hidden_whole": agreement(one, best)}
+            for name, value in {**found, "chance": chance}.items():
+                rows.append(row | {"metric": f"agreement_{name}", "value": value})
+    return rows
+
+
+def agreement(first: np.ndarray, second: np.ndarray) -> float:
+    """Share of what either choice holds that both hold (Jaccard index), 0..1."""
+    return len(np.intersect1d(first, second)) / len(np.union1d(first, second))

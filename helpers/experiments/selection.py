@@ -43,6 +43,15 @@ NAMES = {
     ALL: ALL,
 }
 EPOCHS = ", equal epochs"
+# Measures of coverage, and what they are called.
+COVERAGE = {
+    "coverage_mean": "mean distance to the nearest chosen",
+    "coverage_p95": "95th percentile of it",
+    "cells_hit": "share of k-means cells hit",
+    "instances": "annotated instances chosen",
+    "sizes_hit": "share of instance sizes hit",
+    "kinds_hit": "share of modalities hit",
+}
 
 
 @dataclass(frozen=True)
@@ -207,29 +216,29 @@ def scored(p: Any, models: Models, table: str) -> list[tuple[dict[str, Any], lis
 
 
 def cover(
-    chosen: Mapping[Arm, np.ndarray],
-    features: np.ndarray,
-    prepared: Prepared,
-    n_cells: int,
-    seed: int,
-) -> dict[Arm, dict[str, float]]:
-    """How choices cover the training patches: distances in ``features``, cells hit, labels hit.
+    p: Any, chosen: Mapping[Arm, np.ndarray], features: np.ndarray, prepared: Prepared
+) -> list[dict]:
+    """Rows of the table ``coverage``: how choices cover the training patches.
 
-    Distances are given as shares of the root mean square distance of the patches to their mean, so
-    that they can be compared between features. The cells are the same for all choices.
+    Distances in ``features`` are shares of the root mean square distance of the patches to their
+    mean, so that they can be compared between features. The k-means cells are the same for all
+    choices. Metrics: the keys of :data:`COVERAGE`.
     """
     store = prepared.patches()
-    cells = k_means_cells(features, min(n_cells, len(features)), np.random.default_rng([seed, 5]))
+    rng = np.random.default_rng([p.seed, 5])
+    cells = k_means_cells(features, min(p.n_cells, len(features)), rng)
     scale = float(np.sqrt(features.var(axis=0, dtype=np.float64).sum())) or 1.0
     areas = store.areas_by_patch()
-    rows = {}
+    rows = []
     for arm, indices in chosen.items():
         found = coverage(features, indices, cells)
-        labels = label_coverage(indices, store.instances, areas, store.kinds)
-        rows[arm] = {
+        measures = {
             "coverage_mean": found.mean_distance / scale,
             "coverage_p95": found.p95_distance / scale,
             "cells_hit": found.cells_hit,
-            **asdict(labels),
+            **asdict(label_coverage(indices, store.instances, areas, store.kinds)),
         }
+        row = {"table": "coverage", "train": p.dataset, "method": arm.name}
+        row |= {"rate": 100 * arm.rate, "seed": arm.seed}
+        rows += [row | {"metric": name, "value": value} for name, value in measures.items()]
     return rows

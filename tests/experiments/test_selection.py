@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from helpers.experiments import selection
-from helpers.experiments.selection import ALL, NAMES, Arm, choose, cover, trial_of
+from helpers.experiments.selection import ALL, COVERAGE, NAMES, Arm, choose, cover, trial_of
 from helpers.quantization import METHODS
 
 from .conftest import small_data
@@ -58,14 +58,17 @@ def test_all_patches_cover_all_and_fewer_cover_less(tmp_path):
     features = np.random.default_rng(0).normal(size=(len(store), 6)).astype(np.float32)
     every, some = Arm(ALL, 1.0, 0), Arm("random", 0.25, 0)
     chosen = choose([every, some], features, 5)
-    found = cover(chosen, features, prepared, 6, seed=0)
-    assert found[every]["coverage_mean"] == found[every]["coverage_p95"] == 0
-    assert found[every]["cells_hit"] == found[every]["sizes_hit"] == 1
-    assert found[every]["instances"] == store.instances.sum()
-    assert found[some]["coverage_p95"] >= found[some]["coverage_mean"] > 0
-    assert found[some]["instances"] == store.instances[chosen[some]].sum()
-    far = cover({some: chosen[some]}, features * 100, prepared, 6, seed=0)
-    assert far[some]["coverage_mean"] == pytest.approx(found[some]["coverage_mean"], rel=1e-5)
+    p = SimpleNamespace(n_cells=6, seed=0, dataset="synthetic-multi")
+    rows = cover(p, chosen, features, prepared)
+    found = {(row["rate"], row["metric"]): row["value"] for row in rows}
+    assert {metric for _, metric in found} == set(COVERAGE)
+    assert found[100, "coverage_mean"] == found[100, "coverage_p95"] == 0
+    assert found[100, "cells_hit"] == found[100, "sizes_hit"] == 1
+    assert found[100, "instances"] == store.instances.sum()
+    assert found[25, "coverage_p95"] >= found[25, "coverage_mean"] > 0
+    assert found[25, "instances"] == store.instances[chosen[some]].sum()
+    far = cover(p, {some: chosen[some]}, features * 100, prepared)
+    assert far[0]["value"] == pytest.approx(found[25, "coverage_mean"], rel=1e-5)
 
 
 def test_a_run_trains_each_choice_once_and_rotates_the_split(tmp_path, monkeypatch):
