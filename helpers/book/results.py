@@ -147,6 +147,45 @@ class Cells:
         return groups, np.vstack([np.ones(len(groups)), drawn])
 
 
+def mean_of(cells: Sequence[Any]) -> Any:
+    """Mean of cells seed by seed; empty if there are none."""
+    return sum(cells) / len(cells) if cells else pd.Series(dtype=float)
+
+
+def best_on_other_seeds(cells: Sequence[Any]) -> Any:
+    """For each seed the cell that is best by the mean over the *other* seeds.
+
+    "The best of several" chosen by the very seeds that it is judged by is the luckiest of them.
+    This one is not, on average; but seeds share their choice, so that a 95 % interval is a little
+    narrow: where nothing differs, Student's held zero in 90 to 93 % of simulations (five seeds, two
+    to nine cells with one reference).
+
+    Args:
+        cells: series or frames by seed, as :class:`Cells` gives them.
+
+    Returns:
+        One such cell; the only one if there is one; empty if there is none, or of several if
+        seeds are fewer than two.
+    """
+    if not cells:
+        return pd.Series(dtype=float)
+    first = cells[0]
+    if len(cells) == 1:
+        return first
+    shared = sorted(set.intersection(*(set(cell.index) for cell in cells)))
+    if len(shared) < 2:
+        return first.iloc[:0]
+    values = np.stack([cell.loc[shared].to_numpy(float) for cell in cells])
+    chosen = (values.sum(axis=1, keepdims=True) - values).argmax(axis=0)
+    best = np.take_along_axis(values, chosen[None], axis=0)[0]
+    return type(first)(best, index=shared)
+
+
+def smallest_on_other_seeds(cells: Sequence[Any]) -> Any:
+    """For each seed the cell that is smallest over the others: :func:`best_on_other_seeds`."""
+    return -best_on_other_seeds([-cell for cell in cells])
+
+
 def rows_where(rows: pd.DataFrame, conditions: Mapping[str, Any]) -> pd.DataFrame:
     """The rows of a frame that meet conditions as those of :class:`Cells`."""
     kept = np.ones(len(rows), bool)
