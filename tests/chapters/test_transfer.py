@@ -1,17 +1,13 @@
 """Tables, claims and figures of the chapters on transfer, on printed numbers and made-up ones."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
 from helpers.chapters.claims import judge
-from helpers.chapters.order import claims as order
-from helpers.chapters.order import run as order_run
-from helpers.chapters.order import words as order_words
 from helpers.chapters.replay import claims as replay
 from helpers.chapters.replay import words as replay_words
-from helpers.chapters.transfer import draw, tables
+from helpers.chapters.transfer import tables
 from helpers.chapters.transfer.parameters import TransferParameters
 from helpers.chapters.zero_shot import claims as zero_shot
 from helpers.experiments.curricula import ROLES
@@ -29,15 +25,6 @@ def outcome(claims, table, beginning):
         (zero_shot.CLAIMS, ["zero-shot"], "Both models", 0.516, True),
         (zero_shot.CLAIMS, ["zero-shot"], "DQ retains", 0.516 - 0.530, True),
         (zero_shot.CLAIMS, ["zero-shot"], "The DQ model exhibits", 0.365 - 0.308, True),
-        (order.CLAIMS, ["order"], "Path A", 0.594 - 0.411, True),
-        (
-            order.CLAIMS,
-            ["order"],
-            "Path C achieves",
-            (0.243 + 0.807 + 0.411) / 3 - (0.594 + 0.371 + 0.594) / 3,
-            False,
-        ),
-        (order.CLAIMS, ["order"], "Path C recovers", 0.243 - 0.594, False),
         (replay.CLAIMS, ["replay"], "Using 100%", 0.817 - 0.459, True),
     ],
 )
@@ -83,35 +70,6 @@ def rows(*cells, table="V", method="finetune", rate=None):
     )
 
 
-def test_a_page_names_the_models_that_found_nothing():
-    seeing = rows(("source -> target", "source", 0.0), ("source -> target", "target", 0.6))
-    blind = rows(("target -> source", "source", 0.0, 0.0), ("target -> source", "target", 0.0, 0.1))
-    said = tables.describe_sources("forgetting", {"this run": pd.concat([seeing, blind])})
-    assert "target → source (1 of 2)" in said
-    assert "source → target" not in said
-    assert "nothing" not in tables.describe_sources("forgetting", {"this run": seeing})
-
-
-def full_matrix(last=0.9, other=0.2):
-    """Every path of the chapter ``order``: the domain learned last scores high, all others low."""
-    cells = [
-        (path, role, *[last if path.endswith(role) else other] * 2)
-        for path in order_run.ALL_PATHS
-        for role in ROLES
-    ]
-    return rows(*cells, table="VII")
-
-
-def test_where_only_the_last_domain_counts_no_order_is_better_balanced():
-    table = full_matrix()
-    assert outcome(order.CLAIMS, table, "Ours: what decides").value == pytest.approx(0.7)
-    assert outcome(order.CLAIMS, table, "Starting with").value == pytest.approx(0)
-    assert outcome(order.CLAIMS, table, "Training order").value == pytest.approx(0.7 * 2 / 3)
-    cells = tables.matrix(table, order_run.LONG_PATHS)
-    assert cells.shape == (6, 3)
-    assert np.allclose(cells.mean(axis=1), (0.9 + 0.2 + 0.2) / 3)
-
-
 def replay_table():
     none, both = "source -> target", "source -> source + target"
     parts = [rows(("source", "source", 0.9, 0.9), method="single")]
@@ -151,7 +109,6 @@ def test_words_hold_the_numbers_of_their_source():
     assert "0.150 / 0.800" in said
     shown = replay_words.rivals_table(table)
     assert "L2-SP" in set(shown["method"])
-    assert "average Dice of 0.433" in order_words.for_a_lab({"this run": full_matrix()})
 
 
 def model(path, seed=0):
@@ -176,33 +133,3 @@ def test_a_results_table_has_a_row_for_every_domain_and_metric():
     looks = tables.looks_table(parameters, "replay", [mixture])
     assert len(looks) == 4
     assert looks["rate"].eq(0).all()
-
-
-def test_retention_along_a_path_comes_from_the_measurements_of_its_stages():
-    models = [model(path.split(" -> "), seed) for path in order_run.LONG_PATHS for seed in (0, 1)]
-    found = order_run.retention(models, order_run.LONG_PATHS[0])
-    # The made-up models never change: nothing is forgotten, nothing gained.
-    assert found.forgetting.mean == pytest.approx(0)
-    assert found.average_accuracy.mean == pytest.approx(0.6)
-    assert len(order_words.retention_table(models)) == 6
-
-
-def test_figures_show_every_source_and_survive_what_is_missing():
-    none = full_matrix().iloc[:0]
-    sources = {"published": tables.published("order"), "this run": full_matrix()}
-    figure = draw.matrices(sources, order_run.ALL_PATHS)
-    assert [axis.get_title() for axis in figure.axes[:2]] == ["published", "this run"]
-    entries = [{"label": "one", "train": "source"}, {"label": "none", "train": "nowhere"}]
-    assert len(draw.dots({"a": full_matrix(), "b": none}, entries).axes) == 2
-    five = rows(("source", "source", 0.9), ("source -> target", "source", 0.2))
-    lines = draw.before_after(five, ["source -> target"], ["dice", "pq"]).axes[0].lines
-    assert list(lines[0].get_ydata()) == [0.9, 0.2]
-    trade = draw.trade_off({"this run": replay_table()}, replay_words.entries(replay_table()))
-    labels = {text.get_text() for legend in trade.legends for text in legend.get_texts()}
-    assert {"L2-SP", "adaptive replay", "shares of the batch"} <= labels
-    many = {f"family {n}": [{"train": "source"}] for n in range(14)}
-    (axis,) = draw.trade_off({"a": full_matrix()}, many).axes
-    assert len({(line.get_color(), line.get_marker()) for line in axis.lines}) == 14
-    looks = tables.looks_table(TransferParameters(), "forgetting", [model(["source", "target"])])
-    assert len(draw.curves(looks, ["source -> target"]).axes) == 3
-    plt.close("all")
