@@ -9,7 +9,7 @@ published number without interval is *printed*, with whether it satisfies the ru
 
 import html
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +19,7 @@ from helpers.book.pictures import csv_link
 from helpers.book.results import Cells, rows_where
 from helpers.metrics import student_interval
 from helpers.metrics.baselines import BASELINES
+from helpers.metrics.comparisons import sign_flip_over_runs, wilcoxon_over_images
 
 Outcome = Literal["holds", "does not hold", "undecided", "not tested", "printed"]
 LEVEL = 0.95
@@ -67,6 +68,8 @@ class Gate:
         model: conditions of the cell in which these models were tested.
         baselines: conditions of the cells of the two predictors, without ``method``.
         margin: by which the better of the two must be exceeded.
+        each: column of which every value must pass by itself, such as ``"test"`` where a claim
+            speaks of several data sets.
     """
 
     name: str
@@ -74,6 +77,7 @@ class Gate:
     model: Mapping[str, Any]
     baselines: Mapping[str, Any]
     margin: float = 0.0
+    each: str = ""
 
     def look(self, cells: Cells) -> "Competence":
         """Compare the models of one source with the two predictors.
@@ -87,7 +91,7 @@ class Gate:
             for name in BASELINES
             if np.isfinite(value := cells(self.metric, **self.baselines, method=name).mean())
         }
-        failing, rare = self._worse_than_every_pixel(cells), []
+        failing, rare = [*self._worse_than_every_pixel(cells), *self._by_value(cells)], []
         for kind, share, own, best in self._by_modality(cells):
             if not own > best + self.margin:
                 (failing if share >= RARE else rare).append(
@@ -103,6 +107,18 @@ class Gate:
         own = cells("dice", **self.model).mean()
         plain = cells("dice", **self.baselines, method="every pixel").mean()
         return [] if own > plain else [f"Dice {_short(own)}, every pixel {_short(plain)}"]
+
+    def _by_value(self, cells: Cells) -> list[str]:
+        """The values of the column ``each`` whose models do not pass by themselves."""
+        failing = []
+        for name in cells.values(self.each, **self.model) if self.each else ():
+            at = {self.each: name}
+            one = replace(self, model={**self.model, **at}, baselines={**self.baselines, **at})
+            found = replace(one, each="").look(cells)
+            if not found.passed:
+                best = max(found.others.values(), default=np.nan)
+                failing.append(f"{name} {_short(found.score)}, without training {_short(best)}")
+        return failing
 
     def _by_modality(self, cells: Cells) -> list[tuple[str, float, float, float]]:
         """Modality, its share of the images, the models' score, the best predictor's."""
@@ -224,6 +240,39 @@ def interval(found: pd.DataFrame) -> tuple[float, float, str]:
     means = (weights * np.nan_to_num(draws)).sum(axis=0) / weights.sum(axis=0)
     ends = np.nanquantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(min(low, ends[0])), float(max(high, ends[1])), "seeds and test groups"
+
+
+def difference(
+    cells: Cells, metric: str, one: Mapping[str, Any], other: Mapping[str, Any]
+) -> dict[str, float]:
+    """One cell minus another: its interval as claims are judged, and two tests.
+
+    Args:
+        one, other: conditions of the two cells, each of one model per seed.
+
+    Returns:
+        ``difference``, ``low``, ``high``; ``p over groups`` (Wilcoxon on means over seeds: these
+        very networks on other patients) and ``p over seeds`` (exact sign flips: other trainings on
+        these images). Empty where the source lacks either cell or its single images.
+    """
+    drawn = cells.with_draws()
+    found = drawn(metric, **one) - drawn(metric, **other)
+    keys = ["seed", "test", "group", "image"]
+    pair = [rows_where(cells.images, at) for at in (one, other)] if metric in cells.images else []
+    if not len(found) or not all(map(len, pair)) or not pair:
+        return {}
+    first, second = (rows.set_index(keys)[metric].unstack("seed").dropna() for rows in pair)
+    first, second = first.align(second, join="inner")
+    groups = list(first.index.droplevel("image").map(str))
+    values = first.to_numpy().T, second.to_numpy().T
+    low, high = interval(found)[:2] if len(found) > 1 else (np.nan, np.nan)
+    return {
+        "difference": float(found[0].mean()),
+        "low": low,
+        "high": high,
+        "p over groups": wilcoxon_over_images(*values, groups).p,
+        "p over seeds": sign_flip_over_runs(*values).p,
+    }
 
 
 # -------------------------------------------------------------------------- words

@@ -151,7 +151,9 @@ def best_elsewhere(cells: Iterable[Any]) -> Any:
     """For each seed the one of several cells whose mean over the other seeds is highest.
 
     A maximum chosen on the numbers that it is then judged by is favoured by chance; this one is
-    not. Empty with fewer than two seeds.
+    not, on average; but seeds share their choice, so that an interval is a little narrow: where
+    nothing differs, Student's 95 % held zero in 90 to 93 % of simulations (five seeds, two to nine
+    cells with one reference). Empty with fewer than two seeds.
     """
     kept = [cell for cell in cells if len(cell)]
     if not kept:
@@ -164,6 +166,16 @@ def best_elsewhere(cells: Iterable[Any]) -> Any:
     places = elsewhere.to_numpy().argmax(axis=1)
     chosen = [kept[k].loc[[seed]] for seed, k in zip(measured.index, places, strict=True)]
     return pd.concat(chosen)
+
+
+def smallest_elsewhere(cells: Iterable[Any]) -> Any:
+    """For each seed the cell whose mean over the other seeds is lowest: :func:`best_elsewhere`."""
+    return -best_elsewhere([-cell for cell in cells])
+
+
+def mean_of(cells: Sequence[Any]) -> Any:
+    """Mean of cells seed by seed; empty if there are none."""
+    return sum(cells) / len(cells) if cells else pd.Series(dtype=float)
 
 
 def rows_where(rows: pd.DataFrame, conditions: Mapping[str, Any]) -> pd.DataFrame:

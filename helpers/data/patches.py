@@ -88,3 +88,29 @@ def _instances(labels: np.ndarray, top: int, left: int, grid: PatchGrid) -> int:
         return 0
     window = labels[top : top + grid.size, left : left + grid.size]
     return int(np.count_nonzero(np.unique(window)))
+
+
+def random_patches(
+    pictures: Sequence[np.ndarray], n: int, size: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Square patches at random places, as many of each picture as can be.
+
+    Args:
+        pictures: uint8 (h, w, 3), of any sizes; smaller ones are continued by reflection.
+
+    Returns:
+        uint8 (n, size, size, 3).
+    """
+    found = np.empty((n, size, size, 3), np.uint8)
+    for place in range(n):
+        picture = _at_least(pictures[place % len(pictures)], size)
+        top, left = (int(rng.integers(side - size + 1)) for side in picture.shape[:2])
+        found[place] = picture[top : top + size, left : left + size]
+    return found
+
+
+def _at_least(picture: np.ndarray, size: int) -> np.ndarray:
+    missing = [max(0, size - side) for side in picture.shape[:2]]
+    if not any(missing):
+        return picture
+    return np.pad(picture, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")

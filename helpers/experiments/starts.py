@@ -6,7 +6,7 @@ patches of the tissue images that are trained on, without their annotation. A pr
 once and serves every run, as published weights do: intervals over runs do not hold its chance.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from helpers.data.classified import generated_natural
+from helpers.data.patches import random_patches
 from helpers.errors import DataError, ParameterError
 from helpers.experiments.foreground import ForegroundTask, Pictures
 from helpers.experiments.pretrained import Pretraining
@@ -124,32 +125,6 @@ def unlabelled(trial: SelfSupervision, tasks: Mapping[str, ForegroundTask]) -> n
         pictures = [image for name in ("train", "validation") for image in task.part(name).images]
         parts.append(random_patches(pictures, len(rows), trial.size, rng))
     return np.concatenate(parts)
-
-
-def random_patches(
-    pictures: Sequence[np.ndarray], n: int, size: int, rng: np.random.Generator
-) -> np.ndarray:
-    """Square patches at random places, as many of each picture as can be.
-
-    Args:
-        pictures: uint8 (h, w, 3), of any sizes; smaller ones are continued by reflection.
-
-    Returns:
-        uint8 (n, size, size, 3).
-    """
-    found = np.empty((n, size, size, 3), np.uint8)
-    for place in range(n):
-        picture = _at_least(pictures[place % len(pictures)], size)
-        top, left = (int(rng.integers(side - size + 1)) for side in picture.shape[:2])
-        found[place] = picture[top : top + size, left : left + size]
-    return found
-
-
-def _at_least(picture: np.ndarray, size: int) -> np.ndarray:
-    missing = [max(0, size - side) for side in picture.shape[:2]]
-    if not any(missing):
-        return picture
-    return np.pad(picture, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")
 
 
 def open_start(start: Start, seed: int, folder_of: Callable[[object], Path]) -> SavedEncoder:

@@ -1,11 +1,22 @@
 """Four outcomes, intervals over seeds and test groups, and gates."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from helpers.book import results
-from helpers.book.claims import Claim, Gate, advice, competence, describe, judge, show_verdicts
+from helpers.book.claims import (
+    Claim,
+    Gate,
+    advice,
+    competence,
+    describe,
+    difference,
+    judge,
+    show_verdicts,
+)
 from helpers.book.results import Cells
 from helpers.metrics import student_interval
 
@@ -100,6 +111,40 @@ def test_a_modality_in_which_models_fail_closes_the_gate_unless_it_is_rare():
     assert "bright .00, without training .30" in str(look(5))
     assert look(1).passed
     assert look(1).rare
+
+
+def test_every_data_set_must_pass_by_itself():
+    rows = [
+        {"metric": "dice", "value": v, "train": t, "test": t, "seed": 0, "table": "scores"}
+        for t, v in (("a", 0.9), ("b", 0.6))
+    ]
+    rows += [{"metric": "dice", "value": 0.59, "test": t, "method": "Otsu", "table": "baseline"}
+             for t in "ab"]  # fmt: skip
+    source = Cells(pd.DataFrame(rows))
+    model, plain = ({"table": name, "test": ...} for name in ("scores", "baseline"))
+    gate = Gate("all", "dice", {**model, "train": ...}, plain, 0.02, each="test")
+    assert replace(gate, each="").look(source).passed
+    found = gate.look(source)
+    assert not found.passed
+    assert "b .60, without training .59" in str(found)
+
+
+def test_a_difference_has_the_interval_of_claims_and_both_tests():
+    parts = [
+        ({"table": "t", "test": "s", "method": method, "seed": seed},
+         [{"id": str(i), "group": str(i), "dice": 0.5 + gain + 0.01 * seed * i} for i in range(5)])
+        for method, gain in (("one", 0.1), ("other", 0.0))
+        for seed in (0, 1, 2)
+    ]  # fmt: skip
+    images = results.images_of(parts, ["dice"])
+    source = Cells(results.table_of(images, ["dice"]), images)
+    one, other = ({"test": "s", "method": method} for method in ("one", "other"))
+    found = difference(source, "dice", one, other)
+    assert [found[end] for end in ("difference", "low", "high")] == pytest.approx([0.1] * 3)
+    # Five patients and three seeds: no smaller p is possible.
+    assert found["p over groups"] == pytest.approx(2 / 2**5)
+    assert found["p over seeds"] == pytest.approx(2 / 2**3)
+    assert difference(source, "dice", one, {"method": "nobody"}) == {}
 
 
 def test_interval_covers_with_groups_and_seeds():
