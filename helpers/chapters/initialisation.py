@@ -116,102 +116,102 @@ FIXED, CHANGED = "2026-11-22", "2026-11-30"
 LUCKIEST = "the extreme of several was taken on the seeds it was judged by"
 
 
-def _claim(
-    text: str, where: str, rule: str, quantity: Any, changed: str = "", **more: Any
-) -> Claim:
-    gates = more.pop("gates", (GLANDS,) if text.startswith("Glands") else (NUCLEI,))
-    where = where if where == "this book" else f"arXiv 2307.03275, section {where}"
-    fixed = CHANGED if changed else FIXED
-    return Claim(text, where, rule, quantity, gates=gates, fixed=fixed, changed=changed, **more)
+def claim(text: str, where: str, rule: str, quantity: Any, changed: str = "", **more: Any) -> Claim:
+    """A claim about the models of the kind that its text begins with, or of ``gates``."""
+    more = {"gates": (GLANDS if text.startswith("Glands") else NUCLEI,), **more}
+    where = f"arXiv 2307.03275, {where}" if where != "this book" else where
+    return Claim(
+        text, where, rule, quantity, fixed=CHANGED if changed else FIXED, changed=changed, **more
+    )
 
 
 CLAIMS = [
-    _claim(
+    claim(
         "Glands: more data improves the performance for all initialisations.",
-        "3 (a), Fig. 2 and 6",
+        "section 3 (a), Fig. 2 and 6",
         "Dice with all images minus with the fewest, of the start that gains least: above 0.",
         lambda c: smallest_on_other_seeds(
             [dice(c, s, GLANDS, 100) - dice(c, s, GLANDS, rates(c)[0]) for s in others(c)]
         ),
         LUCKIEST,
     ),
-    _claim(
+    claim(
         "Glands: more data decreases the variation.",
-        "3 (a)",
+        "section 3 (a)",
         "Distance of a seed's Dice from the mean over seeds, fewest images minus all: above 0.",
         steadier,
         "a standard deviation over seeds is one number, without an interval",
     ),
-    _claim(
+    claim(
         "Glands: at all amounts of data pretrained weights outperform random ones.",
-        "3 (b)",
+        "section 3 (b)",
         "Dice minus that from random weights, least of all shares and pretrained starts: above 0.",
         lambda c: smallest_on_other_seeds(
             [gain(c, rate, start) for rate in rates(c) for start in others(c, RANDOM)]
         ),
         f"{LUCKIEST}: it failed where nothing differs",
     ),
-    _claim(
+    claim(
         "Glands: the gap between random and pretrained weights closes with more data.",
-        "3 (b)",
+        "section 3 (b)",
         "Mean gain over random weights, with the fewest images minus with all: above 0.",
         lambda c: gain(c, rates(c)[0], others(c, RANDOM)) - gain(c, 100, others(c, RANDOM)),
     ),
-    _claim(
+    claim(
         "Glands: for small data sets domain-specific pretraining has a significant advantage.",
-        "3 (c)",
+        "section 3 (c)",
         "Fewest images: Dice from the start that knows the domain minus the best other one. "
         "Significant: the whole 95% interval over seeds and patients is above 0.",
         lambda c: lead(c, kind=GLANDS, rate=rates(c)[0]),
         f"{LUCKIEST}, and no significance was asked for",
     ),
-    _claim(
+    claim(
         "Glands: that advantage diminishes as the data set grows.",
-        "3 (c)",
+        "section 3 (c)",
         "The lead with the fewest images minus the lead with all: above 0.",
         lambda c: lead(c, kind=GLANDS, rate=rates(c)[0]) - lead(c, kind=GLANDS, rate=100),
         LUCKIEST,
     ),
-    _claim(
+    claim(
         "Glands: with little data domain-specific pretraining is ahead at all epochs.",
-        "3, Fig. 2B and 6B",
+        "section 3, Fig. 2B and 6B",
         "Fewest images: the smallest lead over any other start at any look, above 0.",
         lambda c: lead(c, *looks(c, rates(c)[0])),
         f"{LUCKIEST}, and of means over seeds, without an interval",
     ),
-    _claim(
+    claim(
         "Glands: with all data supervised ImageNet weights are ahead at low epochs.",
-        "3, Fig. 2B",
+        "section 3, Fig. 2B",
         "All images, first look: supervised minus domain-specific, above 0.",
         lambda c: mean_of(
             [dice(c, SUPERVISED, **a) - dice(c, DOMAIN, **a) for a in looks(c, 100)[:1]]
         ),
         "the mean over seeds was judged without an interval",
     ),
-    _claim(
+    claim(
         "Nuclei: on KUMAR random initialisation outperforms or competes with the others.",
-        "3, cells (a), Fig. 3",
+        "section 3, cells (a), Fig. 3",
         "MoNuSeg, all shares: random minus the mean of the pretrained starts, above -0.01.",
         lambda c: dice(c, RANDOM, train=KUMAR) - dice(c, others(c, RANDOM), train=KUMAR),
         threshold=-SIMILAR,
         gates=("nuclei of KUMAR",),
     ),
-    _claim(
+    claim(
         "Nuclei: domain-specific pretraining is similar or worse; it does not improve cells.",
-        "3, cells (b), and 4",
+        "section 3, cells (b), and 4",
         "The best other start minus the domain's, over data sets and shares: above -0.01.",
         lambda c: -lead(c, kind=NUCLEI),
         f"{LUCKIEST}, with a margin of 0.001",
         threshold=-SIMILAR,
     ),
-    _claim(
+    claim(
         "Do self-supervised weights outperform supervised ones? (A question of the paper.)",
-        "2",
+        "section 2",
         "Both learned from natural images: self-supervised minus supervised, mean of all: above 0.",
         lambda c: dice(c, SELF_SUPERVISED) - dice(c, SUPERVISED),
         gates=(GLANDS, NUCLEI),
     ),
-    _claim(
+    claim(
         "Ours: annotating more matters more than the start.",
         "this book",
         "Gain by all images over the fewest (mean of starts) minus gain by the best start over "
