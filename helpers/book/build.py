@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import os
 import re
 import shutil
@@ -11,17 +12,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import nbformat
-
+from helpers import fingerprints
 from helpers.book import pages
-from helpers.book.records import read_plain
+from helpers.book.records import ask_git, read_record
 from helpers.book.registry import CHAPTERS, NOTEBOOKS
-from helpers.book.runner import NOTEBOOK, RECORD, RESULTS
-from helpers.book.several import Outcome, job_count, run_all
+from helpers.book.runner import LOCK, NOTEBOOK, RECORD, RESULTS, Run
+from helpers.book.several import run_all
 from helpers.data.bundle import load_bundle
 from helpers.data.manifest import load_manifest
 from helpers.errors import DataError, ParameterError, UserError
-from helpers.files import replacing
+from helpers.files import replacing, write_text
 from helpers.paths import PROJECT, bundle_dir
 
 BOOK = PROJECT / "book"
@@ -32,7 +32,7 @@ def make_book(profile: str, jobs: int = 0) -> int:
     """Run every chapter as far as needed, publish, build, and say where to open the book.
 
     Args:
-        jobs: chapters at a time; 0 for what suits the machine (:func:`several.job_count`).
+        jobs: chapters at a time; 0 for what suits the machine.
 
     Returns:
         Exit status: 0, or 1 if a chapter failed (the book is built all the same and says so).
@@ -43,13 +43,11 @@ def make_book(profile: str, jobs: int = 0) -> int:
     """
     if jobs < 0:
         raise ParameterError(f"jobs={jobs}: expected 0 or above")
-    for chapter in CHAPTERS.values():
-        chapter.parameters(profile)
-    outcomes = run_all(profile, jobs or job_count(profile))
-    publish(outcomes)
+    runs = run_all(profile, jobs)
+    publish(runs)
     index = build()
     print(f"\nThe book is built. Open {index.as_uri()}")
-    failed = [name for name, outcome in outcomes.items() if outcome.error]
+    failed = [name for name, run in runs.items() if run.error]
     if failed:
         print(f"Without results, because their runs failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
@@ -58,7 +56,7 @@ def make_book(profile: str, jobs: int = 0) -> int:
 # -------------------------------------------------------------------------- publishing
 
 
-def publish(outcomes: Mapping[str, Outcome], book: Path = BOOK) -> list[Path]:
+def publish(runs: Mapping[str, Run], book: Path = BOOK) -> list[Path]:
     """Write the pages that come from runs and records into ``book/chapters``.
 
     A chapter whose run succeeded becomes its executed notebook; any other becomes a page that says
@@ -66,7 +64,7 @@ def publish(outcomes: Mapping[str, Outcome], book: Path = BOOK) -> list[Path]:
     would not change is not touched, so that a build that follows is quick.
 
     Args:
-        outcomes: by chapter.
+        runs: by chapter.
         book: folder of the book's sources.
 
     Returns:
@@ -76,9 +74,9 @@ def publish(outcomes: Mapping[str, Outcome], book: Path = BOOK) -> list[Path]:
         DataError: a run claims success but its notebook or record is damaged.
     """
     wanted: dict[str, bytes] = {}
-    for name, outcome in outcomes.items():
-        wanted |= _chapter_files(name, outcome)
-    records = {name: _shown_record(outcome) for name, outcome in outcomes.items()}
+    for name, run in runs.items():
+        wanted |= _chapter_files(name, run)
+    records = {name: _shown_record(run) for name, run in runs.items()}
     bundle = bundle_dir()
     data = pages.data_page(load_manifest(), load_bundle(bundle) if bundle else None)
     wanted["status.md"] = pages.status_page(records, _recorded(book)).encode()
@@ -87,62 +85,67 @@ def publish(outcomes: Mapping[str, Outcome], book: Path = BOOK) -> list[Path]:
     return _synchronise(book / "chapters", wanted)
 
 
-def _chapter_files(name: str, outcome: Outcome) -> dict[str, bytes]:
+def _chapter_files(name: str, run: Run) -> dict[str, bytes]:
     """Content by file name of what a chapter contributes."""
-    record = outcome.record
-    if outcome.error or record is None or record.get("status") != "ok":
-        failed = _shown_record(outcome)
-        page = pages.failed_page(name, _title(name, record), failed, outcome.error)
+    record = run.record
+    if run.error or record is None or record.get("status") != "ok":
+        failed = _shown_record(run)
+        page = pages.failed_page(name, _title(name, record), failed, run.error)
         return {f"{name}.md": page.encode()}
     downloads = {
-        f"{name}-{file}": (outcome.folder / file).read_bytes()
+        f"{name}-{file}": (run.folder / file).read_bytes()
         for file in (RESULTS, RECORD)
-        if (outcome.folder / file).is_file()
+        if (run.folder / file).is_file()
     }
-    notebook = _read_notebook(outcome.folder / NOTEBOOK)
+    notebook = _read_notebook(run.folder / NOTEBOOK)
     _annotate(notebook, name, record, sorted(downloads))
-    return {f"{name}.ipynb": nbformat.writes(notebook).encode() + b"\n", **downloads}
+    text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+    return {f"{name}.ipynb": text.encode(), **downloads}
 
 
-def _shown_record(outcome: Outcome) -> dict[str, Any] | None:
+def _shown_record(run: Run) -> dict[str, Any] | None:
     """The record for the status page: never that of an older success in place of a failure."""
-    record = outcome.record
-    if outcome.error and (record is None or record.get("status") == "ok"):
-        return {"status": "failed", "error": outcome.error}
+    record = run.record
+    if run.error and (record is None or record.get("status") == "ok"):
+        return {"status": "failed", "error": run.error}
     return record
 
 
-def _read_notebook(path: Path) -> nbformat.NotebookNode:
+def _read_notebook(path: Path) -> dict[str, Any]:
+    """A notebook as the JSON it is, the source of each cell in one piece."""
     try:
-        return nbformat.read(path, as_version=4)
-    except (OSError, ValueError, nbformat.ValidationError) as error:
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        for cell in notebook["cells"]:
+            cell["source"] = "".join(cell["source"])
+    except (OSError, TypeError, ValueError, LookupError) as error:
         raise DataError(
             f"{path}: the executed notebook cannot be read ({error}). "
             "Delete its folder and run the chapter again."
         ) from error
+    return notebook
 
 
 def _annotate(
-    notebook: nbformat.NotebookNode, name: str, record: dict[str, Any], downloads: list[str]
+    notebook: dict[str, Any], name: str, record: dict[str, Any], downloads: list[str]
 ) -> None:
     """Put the links below the title, and the box that tells how the page was made at the end."""
     links = pages.action_line(f"{name}.ipynb", colab_address(name))
-    first = notebook.cells[0] if notebook.cells else None
-    if first is None or first.cell_type != "markdown" or not first.source.startswith("# "):
+    cells = notebook["cells"]
+    title, _, rest = cells[0]["source"].partition("\n") if cells else ("", "", "")
+    if not title.startswith("# ") or cells[0]["cell_type"] != "markdown":
         raise DataError(
             f"notebook of chapter '{name}': its first cell must be Markdown that begins with "
             "'# ' and the title"
         )
-    title, _, rest = first.source.partition("\n")
-    first.source = "\n\n".join(part for part in (title, links, rest.strip("\n")) if part)
-    for cell in notebook.cells:
+    cells[0]["source"] = "\n\n".join(part for part in (title, links, rest.strip("\n")) if part)
+    for cell in cells:
+        tags = cell["metadata"].get("tags", [])
         # What papermill adds is said better by the box at the end.
-        if "injected-parameters" in cell.metadata.get("tags", []):
-            cell.metadata["tags"] = [*cell.metadata["tags"], "remove-cell"]
-    box = nbformat.v4.new_markdown_cell(pages.made_box(record, downloads))
+        if "injected-parameters" in tags:
+            cell["metadata"]["tags"] = [*tags, "remove-cell"]
     # A fixed id: the page must not change when nothing else has.
-    box["id"] = "how-this-page-was-made"
-    notebook.cells.append(box)
+    box = {"cell_type": "markdown", "id": "how-this-page-was-made", "metadata": {}}
+    cells.append(box | {"source": pages.made_box(record, downloads)})
 
 
 def _title(name: str, record: dict[str, Any] | None) -> str:
@@ -155,7 +158,7 @@ def _title(name: str, record: dict[str, Any] | None) -> str:
 
 def _recorded(book: Path) -> list[dict[str, Any]]:
     folder = book / "results" / "recorded"
-    return [read_plain(path) for path in sorted(folder.glob("*.json"))]
+    return [read_record(path) for path in sorted(folder.glob("*.json"))]
 
 
 def _performance_files(folder: Path) -> dict[str, bytes]:
@@ -171,7 +174,7 @@ def _performance_files(folder: Path) -> dict[str, bytes]:
                 f"beside it. Record the benchmark again, or delete {path.name}."
             ) from error
         rows = list(csv.DictReader(io.StringIO(content)))
-        benchmarks.append({**read_plain(path), "rows": rows, "download": name})
+        benchmarks.append({**read_record(path), "rows": rows, "download": name})
         downloads[name] = content.encode()
     return {"performance.md": pages.performance_page(benchmarks).encode(), **downloads}
 
@@ -209,17 +212,8 @@ def repository() -> str | None:
         if not re.fullmatch(r"[\w.-]+/[\w.-]+", chosen):
             raise ParameterError(f"BOOK_REPOSITORY={chosen!r}: expected OWNER/NAME")
         return chosen
-    return os.environ.get("GITHUB_REPOSITORY") or _repository_of_origin()
-
-
-def _repository_of_origin() -> str | None:
-    command = ["git", "-C", str(PROJECT), "remote", "get-url", "origin"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        # No git, no checkout or no remote: then there is nothing to link to.
-        return None
-    return parse_github(done.stdout.strip())
+    origin = ask_git("remote", "get-url", "origin")
+    return os.environ.get("GITHUB_REPOSITORY") or parse_github(origin or "")
 
 
 def parse_github(url: str) -> str | None:
@@ -243,11 +237,12 @@ def colab_address(chapter: str) -> str | None:
 # -------------------------------------------------------------------------- building
 
 
-def build(strict: bool = True, book: Path = BOOK, output: Path | None = None) -> Path:
-    """Build the book with Jupyter Book.
+def build(book: Path = BOOK, output: Path | None = None) -> Path:
+    """Build the book with Jupyter Book, unless its sources are those of the last build.
+
+    Warnings and unresolved references are errors.
 
     Args:
-        strict: treat warnings and unresolved references as errors.
         book: folder of the sources.
         output: where ``_build`` is put; default: into ``book``.
 
@@ -258,9 +253,16 @@ def build(strict: bool = True, book: Path = BOOK, output: Path | None = None) ->
         UserError: the build failed; the message holds the end of its log and where the rest is.
     """
     target = (output or book) / "_build"
+    index, built = target / "html" / "index.html", target / "sources.sha256"
+    sources = [LOCK, *sorted(book.rglob("*"))]
+    marks = {str(p): fingerprints.of_file(p) for p in sources if _is_source(p, target)}
+    mark = fingerprints.of_json(marks)
+    if index.is_file() and built.is_file() and built.read_text(encoding="utf-8") == mark:
+        return index
+    built.unlink(missing_ok=True)
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build"]
     command += [str(book), "--path-output", str(target.parent), "--keep-going"]
-    command += ["-W", "-n"] if strict else []
+    command += ["-W", "-n"]
     # Warnings of Python itself (deprecations in Jupyter Book's stack) are no faults of the book.
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
     done = subprocess.run(
@@ -274,13 +276,17 @@ def build(strict: bool = True, book: Path = BOOK, output: Path | None = None) ->
     target.mkdir(parents=True, exist_ok=True)
     log, text = target / "build.log", re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
     log.write_text(text, encoding="utf-8")
-    index = target / "html" / "index.html"
     if done.returncode or not index.is_file():
         # Sphinx reports the warnings of a page only when it reads it: with what it has stored
         # gone, the next build cannot pass by not looking again.
         shutil.rmtree(target / ".doctrees", ignore_errors=True)
         raise UserError(f"the book does not build:\n{_explain(text)}\nWhole log: {log}")
+    write_text(built, mark)
     return index
+
+
+def _is_source(path: Path, target: Path) -> bool:
+    return path.is_file() and target not in path.parents
 
 
 def _explain(log: str) -> str:

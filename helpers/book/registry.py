@@ -1,9 +1,12 @@
 """The chapters that exist."""
 
+import ast
+import json
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from helpers.book.parameters import ChapterParameters, load_profile
 from helpers.errors import ParameterError
@@ -35,12 +38,32 @@ class Chapter:
     def module(self) -> str:
         """Whose ``Parameters`` is the chapter's schema, ``CLAIMS`` and ``GATES`` its rules."""
         name = f"helpers.chapters.{self.name.replace('-', '_')}"
-        return name if not _is_folder(name) else f"{name}.parameters"
+        return f"{name}.parameters" if find_spec(name).submodule_search_locations else name
 
     @property
     def schema(self) -> type[ChapterParameters]:
         """The chapter's parameter schema (imported when asked for)."""
         return import_module(self.module).Parameters
+
+    def cells(self) -> list[tuple[str, str, list[str]]]:
+        """Kind, source and tags of each of the notebook's cells."""
+        notebook = json.loads(self.notebook.read_text(encoding="utf-8"))
+        return [
+            (cell["cell_type"], "".join(cell["source"]), cell["metadata"].get("tags", []))
+            for cell in notebook["cells"]
+        ]
+
+    def given(self, profile: str, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Parameters as they are written down, known without importing what the chapter needs.
+
+        They are the notebook's own, then the profile's, then ``overrides``; nothing is validated.
+
+        Raises:
+            ParameterError: unknown profile.
+        """
+        own = next(source for _, source, tags in self.cells() if "parameters" in tags)
+        values = {n.targets[0].id: ast.literal_eval(n.value) for n in ast.parse(own).body}
+        return {**values, **load_profile(self.name, profile), **(overrides or {})}
 
     def parameters(self, profile: str, overrides: dict | None = None) -> ChapterParameters:
         """Validated parameters of a profile with overrides.
@@ -49,10 +72,6 @@ class Chapter:
             ParameterError: unknown profile or parameter, wrong type, out of range.
         """
         return self.schema.check({**load_profile(self.name, profile), **(overrides or {})})
-
-
-def _is_folder(module: str) -> bool:
-    return bool(find_spec(module).submodule_search_locations)
 
 
 CHAPTERS = {
