@@ -6,7 +6,8 @@ what :func:`environment` adds; ``key``, the fingerprint of all that went in (a r
 need not be repeated), with ``code_fingerprint`` and ``notebook_fingerprint``; ``data``, for each
 data set its name, source, coverage, fingerprint and whether it is complete; ``work``, the number of
 models and the seconds spent on training them, now or in an earlier run whose trials were reused;
-``files``, the path and sha256 of each result.
+``competence``, for each of the chapter's gates whether the models pass it, and why; ``files``, the
+path and sha256 of each result.
 """
 
 import json

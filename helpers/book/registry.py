@@ -17,17 +17,14 @@ NOTEBOOKS = PROJECT / "notebooks"
 
 @dataclass(frozen=True)
 class Chapter:
-    """One chapter: a notebook, a module, profiles.
-
-    Attributes:
-        name: of the notebook, hyphenated.
-        title: as it stands in the book.
-        paper: arXiv number of the paper it rebuilds.
-    """
+    """One chapter: a notebook of that name (hyphenated), a module, profiles."""
 
     name: str
-    title: str
-    paper: str
+
+    @property
+    def title(self) -> str:
+        """As it stands in the book: the notebook's first line."""
+        return self.cells()[0][1].splitlines()[0].removeprefix("# ")
 
     @property
     def notebook(self) -> Path:
@@ -74,25 +71,14 @@ class Chapter:
         return self.schema.check({**load_profile(self.name, profile), **(overrides or {})})
 
 
-CHAPTERS = {
-    chapter.name: chapter
-    for chapter in [
-        Chapter("redundancy", "How much data is enough?", "2511.04803"),
-        Chapter("coreset", "Which patches to annotate?", "2511.04803"),
-        Chapter("zero-shot", "Does it see what it never saw?", "2511.04803"),
-        Chapter("forgetting", "What does fine-tuning cost?", "2511.04803"),
-        Chapter("order", "Does the order of domains matter?", "2511.04803"),
-        Chapter("replay", "How much old data must be kept?", "2511.04803"),
-        Chapter("initialisation", "Whose weights to start from?", "2307.03275"),
-        Chapter("out-of-domain", "How far does a model see?", "2307.03275"),
-        Chapter("representations", "Do they see the same?", "2307.03275"),
-        Chapter("few-shot", "Where to start with five per cent?", "2310.03981"),
-        Chapter("few-shot-ablations", "What does the work?", "2310.03981"),
-        Chapter("stopping-published", "Who can tell when to stop?", "2410.18677"),
-        Chapter("stopping", "When is enough pretraining enough?", "2410.18677"),
-        Chapter("which-images", "Which images should I annotate?", "2511.04803"),
-    ]
-}
+# In the order of the book.
+NAMES = (
+    *("redundancy", "coreset", "zero-shot", "forgetting", "order", "replay"),
+    *("initialisation", "out-of-domain", "representations"),
+    *("few-shot", "few-shot-ablations"),
+    *("stopping-published", "stopping", "which-images"),
+)
+CHAPTERS = {name: Chapter(name) for name in NAMES}
 
 
 def find_chapter(name: str) -> Chapter:

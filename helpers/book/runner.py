@@ -25,7 +25,6 @@ DATA_PARAMETERS = (
     *("within", "cells", "sources", "unseen"),
 )
 NOTEBOOK, RECORD, RESULTS = "executed.ipynb", "record.json", results.RESULTS
-COMPETENCE = "competence.json"
 
 
 @dataclass(frozen=True)
@@ -33,8 +32,7 @@ class Run:
     """A run of a chapter: finished, failed or still to come.
 
     Attributes:
-        folder: holds, once run, ``executed.ipynb``, ``results.csv``, ``record.json`` and, if the
-            chapter has gates, ``competence.json``.
+        folder: holds, once run, ``executed.ipynb``, ``results.csv`` and ``record.json``.
         reused: whether nothing had to be computed.
         error: why the run that was asked for did not succeed; empty if it did.
     """
@@ -168,8 +166,7 @@ def _execute(chapter: Chapter, record: dict[str, Any], folder: Path) -> None:
     record |= {"status": "failed" if error else "ok", "error": error}
     record["duration_s"] = round(time.perf_counter() - begin, 1)
     record |= results.read_provenance(work)
-    if not error:
-        write_competence(chapter, work)
+    record["competence"] = [] if error else judge_models(chapter, work)
     files = sorted(work.iterdir())
     record["files"] = [{"path": p.name, "sha256": fingerprints.of_file(p)} for p in files]
     write_json(work / RECORD, record)
@@ -205,18 +202,18 @@ def _papermill(chapter: Chapter, parameters: dict[str, Any], work: Path) -> str:
     return ""
 
 
-def write_competence(chapter: Chapter, work: Path) -> None:
-    """Keep, for each of the chapter's gates, whether this run's models pass it, and their scores.
+def judge_models(chapter: Chapter, work: Path) -> list[dict[str, Any]]:
+    """For each of the chapter's gates whether this run's models pass it, and their scores.
 
-    So that the book can say it of every page without importing what the chapters need.
+    It stands in the record, so that the book can say it without importing what chapters need.
     """
     gates = getattr(import_module(chapter.module), "GATES", ())
-    if gates:
-        table = results.read_table(work / RESULTS)
-        cells = results.Cells(table, results.read_images(work / results.IMAGES))
-        found = [(gate.name, gate.look(cells)) for gate in gates]
-        said = [{"models": name, "competent": one.passed, "why": str(one)} for name, one in found]
-        write_json(work / COMPETENCE, said)
+    if not gates:
+        return []
+    images = results.read_images(work / results.IMAGES)
+    cells = results.Cells(results.read_table(work / RESULTS), images)
+    found = [gate.look(cells) for gate in gates]
+    return [{"competent": bool(one.passed), "why": str(one)} for one in found]
 
 
 def _swap(work: Path, folder: Path) -> None:
@@ -224,11 +221,8 @@ def _swap(work: Path, folder: Path) -> None:
     from filelock import FileLock
 
     with FileLock(f"{folder}.lock"):
-        old = folder.with_name(f"{folder.name}.{os.getpid()}.old")
-        if folder.exists():
-            folder.rename(old)
+        shutil.rmtree(folder, ignore_errors=True)
         work.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def record_run(run: Run) -> list[Path]:

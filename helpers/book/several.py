@@ -11,28 +11,26 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 
 from tqdm import tqdm
 
 from helpers.book.registry import CHAPTERS
 from helpers.book.runner import Run, find_run, run_folder
 from helpers.errors import DataError
-from helpers.paths import PROJECT, runs_dir
+from helpers.paths import PROJECT
 
 # More would not use two cores better, and each needs a notebook and its workers in memory.
 MOST_JOBS = 2
 GIGABYTES_PER_JOB = 3
-LOOK_SECONDS = 2
 LOG_LINES = 15
 
 
 def run_all(profile: str, jobs: int = 0) -> dict[str, Run]:
     """Run every chapter as far as needed; what is up to date starts no process.
 
-    What a run writes to the standard error (its bars) goes to ``PROFILE.log`` beside its folder. On
-    a terminal one bar counts the chapters and shows the end of each log.
+    What a run writes to the standard error (its bars) goes to ``PROFILE.log`` beside its folder.
 
     Args:
         jobs: chapters at a time; 0 for what suits the machine.
@@ -48,14 +46,11 @@ def run_all(profile: str, jobs: int = 0) -> dict[str, Run]:
     print(f"Unchanged, reused ({profile}): {len(runs) - len(stale)} of {len(runs)} chapters")
     if not stale:
         return runs
-    pool = ThreadPoolExecutor(jobs or job_count(stale, profile))
-    try:
-        futures = {name: pool.submit(_run_apart, name, profile) for name in stale}
-        _watch(futures, profile)
-    finally:
+    with ThreadPoolExecutor(jobs or job_count(stale, profile)) as pool:
         # After an interruption no further chapter is begun.
-        pool.shutdown(cancel_futures=True)
-    return runs | {name: future.result() for name, future in futures.items()}
+        found = pool.map(_run_apart, stale, repeat(profile))
+        bar = tqdm(found, "chapters", len(stale), unit="chapter", disable=None)
+        return runs | dict(zip(stale, bar, strict=True))
 
 
 def _look(name: str, profile: str) -> Run:
@@ -79,19 +74,9 @@ def job_count(names: Sequence[str], profile: str) -> int:
     return max(1, min(MOST_JOBS, os.cpu_count() or 1, memory))
 
 
-def _watch(futures: dict[str, Future], profile: str) -> None:
-    left = set(futures.values())
-    with tqdm(total=len(left), desc="chapters", unit="chapter", disable=None) as bar:
-        while left:
-            done, left = wait(left, LOOK_SECONDS, FIRST_COMPLETED)
-            if not bar.disable:
-                running = [name for name, future in futures.items() if future.running()]
-                bar.set_postfix_str("; ".join(_last_words(name, profile) for name in running))
-            bar.update(len(done))
-
-
 def _run_apart(name: str, profile: str) -> Run:
-    log, folder = _log(name, profile), run_folder(name, profile, {})
+    folder = run_folder(name, profile, {})
+    log = folder.with_suffix(".log")
     log.parent.mkdir(parents=True, exist_ok=True)
     tqdm.write(f"{name} ({profile}) ...")
     with log.open("w", encoding="utf-8") as stream:
@@ -122,20 +107,7 @@ def explain(log: str, status: int) -> str:
     _, *said = re.split(r"(?:\A|[\r\n\]])error: ", log)
     if said:
         return said[-1].strip()
+    # Every state of a bar is a line.
+    lines = [line for line in re.split(r"[\r\n]+", log) if line.strip()]
     how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-    return "\n".join([f"the run {how}", *_lines(log)[-LOG_LINES:]])
-
-
-def _last_words(name: str, profile: str) -> str:
-    path = _log(name, profile)
-    lines = _lines(path.read_text(encoding="utf-8", errors="replace")) if path.is_file() else []
-    return f"{name}: {lines[-1].strip()[:60]}" if lines else name
-
-
-def _lines(log: str) -> list[str]:
-    """Every state of a bar is a line."""
-    return [line for line in re.split(r"[\r\n]+", log) if line.strip()]
-
-
-def _log(name: str, profile: str) -> Path:
-    return runs_dir() / "chapters" / name / f"{profile}.log"
+    return "\n".join([f"the run {how}", *lines[-LOG_LINES:]])

@@ -89,7 +89,7 @@ def test_recorded_runs_are_listed_and_benchmarks_are_a_page_and_a_download(
     kept = tiny.record(profile="real", data=[{"name": "bbbc038", "complete": True}])
     (folder / "redundancy-real.json").write_text(json.dumps(kept), encoding="utf-8")
     publish(home, run)
-    assert "| ok | `real` | `bbbc038` |" in status(home)
+    assert "| ok | – | `real` | 2 of 5 | `bbbc038` |" in status(home)
     performance = (home / "chapters/performance.md").read_text(encoding="utf-8")
     assert "{download}`performance-sorting.csv <performance-sorting.csv>`" in performance
     kept = (folder / "benchmarks/sorting.csv").read_bytes()
@@ -146,11 +146,13 @@ def test_colab_link_follows_the_repository(
         book.repository()
 
 
-def test_make_book_builds_and_reports_a_failed_chapter(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_make_book_builds_and_reports_failed_chapters_and_weak_models(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     published = {}
-    runs = {"redundancy": Run(Path("nowhere"), error="no data")}
+    gates = [{"competent": False, "why": "CPnet PQ .42 (Otsu .65)"}]
+    weak = tiny.write_run(tmp_path, competence=gates)
+    runs = {"redundancy": Run(Path("nowhere"), error="no data"), "order": Run(weak)}
     monkeypatch.setattr(book, "run_all", lambda profile, jobs: runs)
     monkeypatch.setattr(book, "publish", published.update)
     monkeypatch.setattr(book, "build", lambda: Path(os.sep, "somewhere", "index.html"))
@@ -158,6 +160,7 @@ def test_make_book_builds_and_reports_a_failed_chapter(
     assert published == runs
     said = capsys.readouterr()
     assert "file:///somewhere/index.html" in said.out
+    assert "order: models that do not find their objects: CPnet PQ .42 (Otsu .65)" in said.out
     assert "redundancy" in said.err
 
 

@@ -17,7 +17,6 @@ def runs(tmp_path, monkeypatch):
     """Three chapters whose command is a small script: ``use(SOURCE)`` says what it does."""
     monkeypatch.setenv("BOOK_RUNS_DIR", str(tmp_path))
     monkeypatch.setattr(several, "CHAPTERS", dict.fromkeys(CHAPTERS))
-    monkeypatch.setattr(several, "LOOK_SECONDS", 0.05)
 
     def use(source: str, jobs: int = 2, current: tuple = ()) -> dict[str, Run]:
         def find(name, profile):
@@ -110,7 +109,8 @@ def test_jobs_follow_cores_memory_and_device(monkeypatch, cores, gigabytes, kind
 
 def test_whether_chapters_are_up_to_date_is_known_without_torch(tmp_path):
     code = (
-        "import sys\nfrom helpers.book.build import CHAPTERS\nfrom helpers.book import runner\n"
+        "import sys\nfrom helpers.book import build, runner\n"
+        "from helpers.book.registry import CHAPTERS\n"
         "for name, chapter in CHAPTERS.items():\n"
         "    runner.describe_inputs(chapter, chapter.given('laptop'))\n"
         "    assert not runner.find_run(name, 'laptop').reused\n"

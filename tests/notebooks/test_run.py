@@ -3,17 +3,20 @@
 import json
 import re
 from typing import Literal, get_origin
+from unittest.mock import Mock
 
 import nbformat
+import pandas as pd
 import pytest
 import yaml
 
-from helpers.book import results, runner
+from helpers.book import claims, results, runner
 from helpers.book.parameters import profile_path
 from helpers.book.registry import CHAPTERS, Chapter
 from helpers.book.runner import NOTEBOOK, RECORD, RESULTS, run_chapter
 from helpers.data.manifest import load_manifest
 from helpers.errors import UserError
+from helpers.files import write_json
 
 
 @pytest.fixture(scope="module")
@@ -120,8 +123,38 @@ def test_a_failing_notebook_fails_the_run_and_is_recorded(monkeypatch, tmp_path)
     assert not (folder / RESULTS).exists()
 
 
-def test_a_recorded_run_is_kept_with_its_record(smoke, monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("changes", "stem"),
+    [
+        ({}, "redundancy-smoke"),
+        ({"seeds": [1]}, "redundancy-smoke"),
+        ({"seeds": [7]}, "redundancy-smoke-x"),
+        ({"seeds": [1], "steps": 9}, "redundancy-smoke-x"),
+    ],
+)
+def test_a_run_of_some_seeds_is_recorded_under_its_profile(changes, stem, monkeypatch, tmp_path):
     monkeypatch.setattr(results, "FOLDER", tmp_path)
-    table, record, *_ = runner.record_run(smoke)
-    assert json.loads(record.read_text()) == smoke.record
-    assert len(results.read_table(table)) == len(results.read_table(smoke.folder / RESULTS)) > 0
+    parameters = CHAPTERS["redundancy"].parameters("smoke", changes).model_dump()
+    record = {"chapter": "redundancy", "profile": "smoke", "parameters": parameters}
+    record |= {"seeds": parameters["seeds"]}
+    run = runner.Run(tmp_path / "smoke-x")
+    write_json(run.folder / RECORD, record)
+    table = pd.DataFrame({"table": ["t"], "metric": ["dice"], "value": [0.5], "seed": [1]})
+    results.write_table(table, run.folder / RESULTS)
+    written = runner.record_run(run)
+    assert [path.name for path in written] == [f"{stem}.csv", f"{stem}.json"]
+    pd.testing.assert_frame_equal(
+        results.read_table(written[0]), results.read_table(run.folder / RESULTS)
+    )
+    assert json.loads(written[1].read_text()) == record
+
+
+def test_whether_models_find_their_objects_stands_in_the_record(monkeypatch, tmp_path):
+    gate = claims.Gate("CPnet", "dice", {"method": None}, {}, margin=0.02)
+    monkeypatch.setattr(runner, "import_module", lambda name: Mock(GATES=[gate]))
+    rows = [("Otsu", 0.6), ("every pixel", 0.3), (None, 0.61)]
+    table = pd.DataFrame(rows, columns=["method", "value"])
+    results.write_table(table.assign(table="t", metric="dice", seed=0), tmp_path / RESULTS)
+    (found,) = runner.judge_models(CHAPTERS["redundancy"], tmp_path)
+    assert not found["competent"]
+    assert found["why"] == "CPnet DICE .61 (Otsu .60, every pixel .30)"
