@@ -18,6 +18,18 @@ if TYPE_CHECKING:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status (2: something the user can mend)."""
+    try:
+        try:
+            return _command(arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader, such as `head`, has seen enough; what is left has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _command(arguments: list[str] | None) -> int:
     options = _parser().parse_args(arguments)
     _make_folders_absolute()
     try:
@@ -218,7 +230,7 @@ def _run(options: argparse.Namespace) -> None:
 
     overrides = parse_overrides(options.parameter)
     run = run_chapter(options.chapter, options.profile, overrides, options.force)
-    state = "unchanged, reused" if run.reused else f"done in {run.record.duration_s:.0f} s"
+    state = "unchanged, reused" if run.reused else f"done in {run.record['duration_s']:.0f} s"
     print(f"{options.chapter} ({options.profile}): {state}\n{run.folder}")
     if options.record:
         for path in record_run(run):

@@ -56,7 +56,7 @@ def reachable(modules: Iterable[str]) -> tuple[set[str], set[str]]:
             continue
         own.add(name)
         queue.extend(_parents(name))
-        for imported in _imports(name):
+        for imported in imports_of_source(_path(name).read_text(encoding="utf-8")):
             if imported.split(".")[0] == PACKAGE:
                 queue.append(imported)
             else:
@@ -64,24 +64,31 @@ def reachable(modules: Iterable[str]) -> tuple[set[str], set[str]]:
     return own, foreign - set(sys.stdlib_module_names)
 
 
-def imports_of_source(source: str) -> set[str]:
+def imports_of_source(source: str) -> frozenset[str]:
     """Dotted names that a piece of Python imports, inside functions too.
 
     ``from a import b`` counts as both ``a`` and ``a.b``, because b may be a module.
     """
+    return _read(source)[0]
+
+
+@cache
+def _read(source: str) -> tuple[frozenset[str], str]:
+    """What a piece of Python imports, and its code without docstrings, comments and layout."""
+    with _PARSING:
+        tree = ast.parse(source)
     names: set[str] = set()
-    for node in ast.walk(_parse(source)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names.add(node.module)
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
-
-
-def _parse(source: str) -> ast.Module:
-    with _PARSING:
-        return ast.parse(source)
+        elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            body = node.body
+            if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+                node.body = body[1:] or [ast.Pass()]
+    return frozenset(names), ast.unparse(tree)
 
 
 def package_versions(import_names: Iterable[str]) -> dict[str, str]:
@@ -109,19 +116,9 @@ def _parents(name: str) -> list[str]:
     return [".".join(parts[:end]) for end in range(1, len(parts))]
 
 
-def _imports(name: str) -> set[str]:
-    return imports_of_source(_path(name).read_text(encoding="utf-8"))
-
-
 def _source(name: str) -> str:
-    """The module's code without docstrings, comments and layout, and its script and style sheet."""
+    """The module's code, and its script and style sheet."""
     path = _path(name)
-    tree = _parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            body = node.body
-            if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
-                node.body = body[1:] or [ast.Pass()]
     beside = [path.with_suffix(suffix) for suffix in (".js", ".css")]
     texts = [one.read_text(encoding="utf-8") for one in beside if one.is_file()]
-    return "\n".join([ast.unparse(tree), *texts])
+    return "\n".join([_read(path.read_text(encoding="utf-8"))[1], *texts])

@@ -1,29 +1,20 @@
-"""Running a chapter: validate, look whether it is done already, execute, record."""
+"""Running a chapter: look whether it is done already, validate, execute, record."""
 
 import os
 import shutil
 import sys
 import time
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import nbformat
-import pandas as pd
-
 from helpers import fingerprints
 from helpers.book import results
-from helpers.book.parameters import ChapterParameters
-from helpers.book.records import (
-    RunRecord,
-    describe_environment,
-    list_files,
-    read_record,
-    write_record,
-)
+from helpers.book.records import environment, read_record
 from helpers.book.registry import Chapter, find_chapter
 from helpers.errors import UserError
-from helpers.files import write_text
+from helpers.files import write_json, write_text
 from helpers.leftovers import remove_leftovers
 from helpers.paths import PROJECT, runs_dir
 
@@ -37,17 +28,23 @@ NOTEBOOK, RECORD, RESULTS = "executed.ipynb", "record.json", results.RESULTS
 
 
 @dataclass(frozen=True)
-class ChapterRun:
-    """A finished (or failed) run of a chapter.
+class Run:
+    """A run of a chapter: finished, failed or still to come.
 
     Attributes:
-        folder: holds ``executed.ipynb``, ``results.csv`` and ``record.json``.
+        folder: holds, once run, ``executed.ipynb``, ``results.csv`` and ``record.json``.
         reused: whether nothing had to be computed.
+        error: why the run that was asked for did not succeed; empty if it did.
     """
 
     folder: Path
-    record: RunRecord
-    reused: bool
+    reused: bool = False
+    error: str = ""
+
+    @property
+    def record(self) -> dict[str, Any] | None:
+        """The run's record; ``None`` if it was never run."""
+        return read_record(self.folder / RECORD)
 
 
 def run_folder(chapter: str, profile: str, overrides: dict[str, Any]) -> Path:
@@ -56,9 +53,27 @@ def run_folder(chapter: str, profile: str, overrides: dict[str, Any]) -> Path:
     return runs_dir() / "chapters" / chapter / f"{profile}{suffix}"
 
 
+def find_run(name: str, profile: str, overrides: dict[str, Any] | None = None) -> Run:
+    """The run as it lies there; ``reused`` if nothing that went into it has changed.
+
+    Nothing that the chapter needs is imported for this.
+
+    Raises:
+        ParameterError: unknown chapter or profile.
+        DataError: the record, or data that the run reads, cannot be read.
+    """
+    chapter = find_chapter(name)
+    given = chapter.given(profile, overrides)
+    run = Run(run_folder(name, profile, overrides or {}))
+    record = run.record
+    if record is None or record["status"] != "ok":
+        return run
+    return Run(run.folder, reused=record["key"] == describe_inputs(chapter, given)["key"])
+
+
 def run_chapter(
     name: str, profile: str, overrides: dict[str, Any] | None = None, force: bool = False
-) -> ChapterRun:
+) -> Run:
     """Execute a chapter's notebook, or reuse the run whose inputs are all unchanged.
 
     Args:
@@ -69,105 +84,102 @@ def run_chapter(
         ParameterError: before anything starts, for unknown or ill-typed parameters.
         UserError: the notebook failed; the failed run is on disk with its record.
     """
+    run = find_run(name, profile, overrides)
+    if run.reused and not force:
+        return run
     chapter = find_chapter(name)
-    overrides = overrides or {}
-    parameters = chapter.parameters(profile, overrides)
-    folder = run_folder(name, profile, overrides)
-    record = _new_record(chapter, parameters)
-    previous = read_record(folder / RECORD)
-    if previous and previous.status == "ok" and previous.key == record.key and not force:
-        return ChapterRun(folder, previous, reused=True)
-    return _execute(chapter, parameters, record, folder)
+    given = chapter.given(profile, overrides)
+    parameters = chapter.schema.check(given).model_dump(mode="json")
+    record = {
+        "chapter": name,
+        "title": chapter.title,
+        "profile": profile,
+        "parameters": parameters,
+        "seeds": parameters.get("seeds", []),
+        "threads": parameters.get("threads", 1),
+        **describe_inputs(chapter, given),
+        **environment(parameters.get("device", "cpu")),
+    }
+    _execute(chapter, record, run.folder)
+    return run
 
 
-def _new_record(chapter: Chapter, parameters: ChapterParameters) -> RunRecord:
-    notebook = fingerprint_notebook(chapter.notebook)
-    code = fingerprints.of_code(imported_by(chapter.notebook))
-    values = parameters.model_dump()
+def describe_inputs(chapter: Chapter, given: dict[str, Any]) -> dict[str, str]:
+    """Fingerprints: ``key`` of all that goes into a run, and those of code and notebook alone."""
+    notebook = fingerprints.of_json(chapter.cells())
+    code = fingerprints.of_code(imported_by(chapter))
     inputs = {
         "notebook": notebook,
         "code": code,
-        "parameters": values,
+        "parameters": given,
         "lock": fingerprints.of_file(LOCK),
-        "data": _data_fingerprint(values),
+        "data": _data_fingerprint(given),
         "results": [fingerprints.of_file(path) for path in results.files_read_by(chapter.name)],
     }
-    return RunRecord(
-        chapter=chapter.name,
-        title=chapter.title,
-        profile=parameters.profile,
-        parameters=values,
-        seeds=list(values.get("seeds", [])),
-        key=fingerprints.of_json(inputs),
-        code_fingerprint=code,
-        notebook_fingerprint=notebook,
-        threads=int(values.get("threads", 1)),
-    )
+    key = fingerprints.of_json(inputs)
+    return {"key": key, "code_fingerprint": code, "notebook_fingerprint": notebook}
 
 
-def fingerprint_notebook(path: Path) -> str:
-    """sha256 of a notebook's cells: kinds, sources and tags, not outputs."""
-    notebook = nbformat.read(path, as_version=4)
-    cells = [[c.cell_type, c.source, c.metadata.get("tags", [])] for c in notebook.cells]
-    return fingerprints.of_json(cells)
-
-
-def imported_by(path: Path) -> list[str]:
-    """Modules of this package that a notebook's code cells import."""
-    notebook = nbformat.read(path, as_version=4)
+def imported_by(chapter: Chapter) -> list[str]:
+    """Modules of this package that the notebook's code cells import."""
     source = "\n".join(
         line
-        for cell in notebook.cells
-        if cell.cell_type == "code"
-        for line in cell.source.splitlines()
+        for kind, text, _ in chapter.cells()
+        if kind == "code"
+        for line in text.splitlines()
         if not line.lstrip().startswith(("%", "!"))
     )
     return sorted(n for n in fingerprints.imports_of_source(source) if n.startswith("helpers"))
 
 
-def _data_fingerprint(parameters: dict[str, Any]) -> list[str]:
+def _data_fingerprint(given: dict[str, Any]) -> list[str | None]:
     """Fingerprints of the data a run reads; generated data are covered by parameters and code."""
+    held = [given[key] for key in DATA_PARAMETERS if given.get(key)]
+    names = [str(name) for one in held for name in (one if isinstance(one, list) else [one])]
+    found = [mark for name in names if not _is_generated(name) for mark in _marks_of(name)]
+    if (source := given.get("source")) and not _is_generated(source):
+        from helpers.data.classified import listing_fingerprint
+
+        found.append(listing_fingerprint(Path(source).expanduser()))
+    return found
+
+
+def _is_generated(name: str) -> bool:
+    return name.startswith("synthetic-")
+
+
+def _marks_of(name: str) -> list[str | None]:
     from helpers.data.datasets import open_dataset, split_name
     from helpers.data.fetch import fingerprint_of
-    from helpers.experiments.pretrained import source_content
 
-    held = [parameters[key] for key in DATA_PARAMETERS if parameters.get(key)]
-    given = [name for one in held for name in (one if isinstance(one, list) else [one])]
-    names = [part for name in given for part in split_name(name)]
-    real = [name for name in names if not name.startswith("synthetic-")]
-    found = [open_dataset(n).fingerprint if ":" in n else fingerprint_of(n) for n in real]
-    source = parameters.get("source")
-    return [*found, source_content(source)] if source else found
+    found = split_name(name)
+    return [open_dataset(one).fingerprint if ":" in one else fingerprint_of(one) for one in found]
 
 
-def _execute(
-    chapter: Chapter, parameters: ChapterParameters, record: RunRecord, folder: Path
-) -> ChapterRun:
+def _execute(chapter: Chapter, record: dict[str, Any], folder: Path) -> None:
     """Run papermill into a new folder, then put it in the place of the old one."""
     remove_leftovers(folder.parent, folder.name)
     work = folder.with_name(f"{folder.name}.{os.getpid()}.part")
     work.mkdir(parents=True)
-    describe_environment(record, str(record.parameters.get("device", "cpu")))
     begin = time.perf_counter()
-    _papermill(chapter, parameters, record, work)
-    record.duration_s = round(time.perf_counter() - begin, 1)
-    left = results.read_provenance(work)
-    record.data, record.work = left["data"], left["work"]
-    record.files = list_files(work, [p.name for p in work.iterdir()])
-    write_record(record, work / RECORD)
+    error = _papermill(chapter, record["parameters"], work)
+    record |= {"status": "failed" if error else "ok", "error": error}
+    record["duration_s"] = round(time.perf_counter() - begin, 1)
+    record |= results.read_provenance(work)
+    record["competence"] = [] if error else judge_models(chapter, work)
+    files = sorted(work.iterdir())
+    record["files"] = [{"path": p.name, "sha256": fingerprints.of_file(p)} for p in files]
+    write_json(work / RECORD, record)
     _swap(work, folder)
-    if record.status != "ok":
+    if error:
         raise UserError(
-            f"chapter '{chapter.name}' failed: {record.error}\n"
+            f"chapter '{chapter.name}' failed: {error}\n"
             f"The notebook up to the failure: {folder / NOTEBOOK}"
         )
-    return ChapterRun(folder, record, reused=False)
 
 
-def _papermill(
-    chapter: Chapter, parameters: ChapterParameters, record: RunRecord, work: Path
-) -> None:
-    """Execute the notebook; a failing cell is written into the record, not raised."""
+def _papermill(chapter: Chapter, parameters: dict[str, Any], work: Path) -> str:
+    """Execute the notebook; what a failing cell says is returned, not raised."""
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
@@ -176,7 +188,7 @@ def _papermill(
         papermill.execute_notebook(
             str(chapter.notebook),
             str(work / NOTEBOOK),
-            parameters=parameters.model_dump(),
+            parameters=parameters,
             kernel_name="python3",
             cwd=str(chapter.notebook.parent),
             progress_bar=False,
@@ -184,9 +196,24 @@ def _papermill(
             stderr_file=sys.stderr,
         )
     except PapermillExecutionError as error:
-        record.status, record.error = "failed", f"{error.ename}: {error.evalue}"
+        return f"{error.ename}: {error.evalue}"
     finally:
         del os.environ[results.OUTPUT_VARIABLE]
+    return ""
+
+
+def judge_models(chapter: Chapter, work: Path) -> list[dict[str, Any]]:
+    """For each of the chapter's gates whether this run's models pass it, and their scores.
+
+    It stands in the record, so that the book can say it without importing what chapters need.
+    """
+    gates = getattr(import_module(chapter.module), "GATES", ())
+    if not gates:
+        return []
+    images = results.read_images(work / results.IMAGES)
+    cells = results.Cells(results.read_table(work / RESULTS), images)
+    found = [gate.look(cells) for gate in gates]
+    return [{"competent": bool(one.passed), "why": str(one)} for one in found]
 
 
 def _swap(work: Path, folder: Path) -> None:
@@ -194,38 +221,34 @@ def _swap(work: Path, folder: Path) -> None:
     from filelock import FileLock
 
     with FileLock(f"{folder}.lock"):
-        old = folder.with_name(f"{folder.name}.{os.getpid()}.old")
-        if folder.exists():
-            folder.rename(old)
+        shutil.rmtree(folder, ignore_errors=True)
         work.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
 
 
-def record_run(run: ChapterRun) -> list[Path]:
+def record_run(run: Run) -> list[Path]:
     """Copy the numbers and the record of a run into the book as recorded results.
 
-    A run of some of a profile's seeds takes the profile's place; its record tells the seeds.
+    A run with a part of its profile's seeds is that profile's record, with fewer seeds; one with
+    any other override is kept under a name of its own.
 
     Returns:
         The files written: ``book/results/recorded/CHAPTER-PROFILE.csv`` and ``.json``, and
-        ``CHAPTER-PROFILE-images.csv.gz`` where values of single images were kept.
+        ``CHAPTER-PROFILE-images.csv.gz`` where images were tested.
     """
+    record = run.record
+    chapter, profile = record["chapter"], record["profile"]
+    planned = find_chapter(chapter).parameters(profile).model_dump(mode="json")
+    differing = {name for name, value in record["parameters"].items() if planned[name] != value}
+    partial = differing == {"seeds"} and set(record["seeds"]) < set(planned["seeds"])
+    stem = f"{chapter}-{profile if partial or not differing else run.folder.name}"
     target = results.FOLDER / "recorded"
-    stem = f"{run.record.chapter}-{_recorded_name(run)}"
-    table = pd.read_csv(run.folder / RESULTS, dtype={"seed": "Int64"})
+    table = results.read_table(run.folder / RESULTS)
     if "source" in table:
         table = table.assign(source="recorded")
     written = [target / f"{stem}.csv", target / f"{stem}.json"]
     write_text(written[0], table.to_csv(index=False, lineterminator="\n"))
-    write_record(run.record, written[1])
+    write_json(written[1], record)
     if (run.folder / results.IMAGES).is_file():
         written.append(target / f"{stem}-{results.IMAGES}")
         shutil.copyfile(run.folder / results.IMAGES, written[2])
     return written
-
-
-def _recorded_name(run: ChapterRun) -> str:
-    """The profile where only the seeds differ from it, else the name of the run's folder."""
-    whole = find_chapter(run.record.chapter).parameters(run.record.profile).model_dump()
-    changed = {name for name, value in run.record.parameters.items() if whole[name] != value}
-    return run.record.profile if changed <= {"seeds"} else run.folder.name

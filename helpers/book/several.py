@@ -1,4 +1,4 @@
-"""Running all chapters, several at a time, each in a process of its own.
+"""Running all chapters that are not up to date, several at a time, each in a process of its own.
 
 A good part of a chapter (imports, data, figures, starting workers) keeps one core busy; with a
 second chapter beside it the others are used too. What two chapters share is computed once
@@ -10,94 +10,73 @@ import os
 import re
 import subprocess
 import sys
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 
-from helpers.book.records import read_plain
+from tqdm import tqdm
+
 from helpers.book.registry import CHAPTERS
-from helpers.book.runner import RECORD, run_folder
-from helpers.models.device import resolve_device
-from helpers.paths import PROJECT, runs_dir
+from helpers.book.runner import Run, find_run, run_folder
+from helpers.errors import DataError
+from helpers.paths import PROJECT
 
 # More would not use two cores better, and each needs a notebook and its workers in memory.
 MOST_JOBS = 2
 GIGABYTES_PER_JOB = 3
-LOOK_SECONDS = 2
 LOG_LINES = 15
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What is known of a chapter's run.
+def run_all(profile: str, jobs: int = 0) -> dict[str, Run]:
+    """Run every chapter as far as needed; what is up to date starts no process.
 
-    Attributes:
-        folder: of the run, with ``executed.ipynb`` and ``record.json``; ``None`` if never run.
-        error: why the run that was asked for did not succeed; empty if it did.
+    What a run writes to the standard error (its bars) goes to ``PROFILE.log`` beside its folder.
+
+    Args:
+        jobs: chapters at a time; 0 for what suits the machine.
+
+    Returns:
+        By chapter, in the order of the book.
+
+    Raises:
+        ParameterError: before any run, if a chapter has no such profile.
     """
+    runs = {name: _look(name, profile) for name in CHAPTERS}
+    stale = [name for name, run in runs.items() if not run.reused]
+    print(f"Unchanged, reused ({profile}): {len(runs) - len(stale)} of {len(runs)} chapters")
+    if not stale:
+        return runs
+    with ThreadPoolExecutor(jobs or job_count(stale, profile)) as pool:
+        # After an interruption no further chapter is begun.
+        found = pool.map(_run_apart, stale, repeat(profile))
+        bar = tqdm(found, "chapters", len(stale), unit="chapter", disable=None)
+        return runs | dict(zip(stale, bar, strict=True))
 
-    folder: Path | None
-    error: str = ""
 
-    @property
-    def record(self) -> dict[str, Any] | None:
-        """The run's record; ``None`` if there is none."""
-        path = self.folder / RECORD if self.folder else None
-        return read_plain(path) if path and path.is_file() else None
+def _look(name: str, profile: str) -> Run:
+    try:
+        return find_run(name, profile)
+    except DataError:
+        # The chapter's own process says it better, and the others go on.
+        return Run(run_folder(name, profile, {}))
 
 
-def job_count(profile: str) -> int:
+def job_count(names: Sequence[str], profile: str) -> int:
     """Chapters at a time on this machine: two, if cores and memory allow; one on a GPU."""
     import psutil
 
-    settings = [chapter.parameters(profile) for chapter in CHAPTERS.values()]
-    devices = {getattr(one, "device", "cpu") for one in settings}
-    if any(resolve_device(name).type != "cpu" for name in devices):
+    from helpers.models.device import resolve_device
+
+    devices = {CHAPTERS[name].given(profile).get("device", "cpu") for name in names}
+    if any(resolve_device(device).type != "cpu" for device in devices):
         return 1
     memory = psutil.virtual_memory().total // (GIGABYTES_PER_JOB * 2**30)
     return max(1, min(MOST_JOBS, os.cpu_count() or 1, memory))
 
 
-def run_all(profile: str, jobs: int) -> dict[str, Outcome]:
-    """Run every chapter as far as needed.
-
-    What a run writes to the standard error (its bars) goes to ``PROFILE.log`` beside its folder. On
-    a terminal one bar counts the chapters and shows the end of each log.
-
-    Args:
-        jobs: chapters at a time.
-
-    Returns:
-        By chapter, in the order of the book.
-    """
-    pool = ThreadPoolExecutor(jobs)
-    try:
-        futures = {name: pool.submit(_run_apart, name, profile) for name in CHAPTERS}
-        _watch(futures, profile)
-    finally:
-        # After an interruption no further chapter is begun.
-        pool.shutdown(cancel_futures=True)
-    return {name: future.result() for name, future in futures.items()}
-
-
-def _watch(futures: dict[str, Future], profile: str) -> None:
-    from tqdm import tqdm
-
-    left = set(futures.values())
-    with tqdm(total=len(left), desc="chapters", unit="chapter", disable=None) as bar:
-        while left:
-            done, left = wait(left, LOOK_SECONDS, FIRST_COMPLETED)
-            if not bar.disable:
-                running = [name for name, future in futures.items() if future.running()]
-                bar.set_postfix_str("; ".join(_last_words(name, profile) for name in running))
-            bar.update(len(done))
-
-
-def _run_apart(name: str, profile: str) -> Outcome:
-    from tqdm import tqdm
-
-    log = _log(name, profile)
+def _run_apart(name: str, profile: str) -> Run:
+    folder = run_folder(name, profile, {})
+    log = folder.with_suffix(".log")
     log.parent.mkdir(parents=True, exist_ok=True)
     tqdm.write(f"{name} ({profile}) ...")
     with log.open("w", encoding="utf-8") as stream:
@@ -109,13 +88,12 @@ def _run_apart(name: str, profile: str) -> Outcome:
             text=True,
             cwd=PROJECT,
         )
-    folder = run_folder(name, profile, {})
     if not done.returncode:
         tqdm.write(done.stdout.splitlines()[0])
-        return Outcome(folder)
+        return Run(folder)
     error = explain(log.read_text(encoding="utf-8"), done.returncode)
     tqdm.write(f"{name}: {error}\nWhole log: {log}", file=sys.stderr)
-    return Outcome(folder if (folder / RECORD).is_file() else None, error)
+    return Run(folder, error=error)
 
 
 def command(name: str, profile: str) -> list[str]:
@@ -129,20 +107,7 @@ def explain(log: str, status: int) -> str:
     _, *said = re.split(r"(?:\A|[\r\n\]])error: ", log)
     if said:
         return said[-1].strip()
+    # Every state of a bar is a line.
+    lines = [line for line in re.split(r"[\r\n]+", log) if line.strip()]
     how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-    return "\n".join([f"the run {how}", *_lines(log)[-LOG_LINES:]])
-
-
-def _last_words(name: str, profile: str) -> str:
-    path = _log(name, profile)
-    lines = _lines(path.read_text(encoding="utf-8", errors="replace")) if path.is_file() else []
-    return f"{name}: {lines[-1].strip()[:60]}" if lines else name
-
-
-def _lines(log: str) -> list[str]:
-    """Every state of a bar is a line."""
-    return [line for line in re.split(r"[\r\n]+", log) if line.strip()]
-
-
-def _log(name: str, profile: str) -> Path:
-    return runs_dir() / "chapters" / name / f"{profile}.log"
+    return "\n".join([f"the run {how}", *lines[-LOG_LINES:]])

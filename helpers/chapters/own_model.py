@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-from helpers.chapters.figures import COLOURS, use_style
+from helpers.book.pictures import COLOURS, use_theme
 from helpers.files import replacing
 from helpers.own_model.report import ROLES, SHOWN, Row
 
@@ -23,7 +23,7 @@ def write_figure(rows: Sequence[Row], path: Path) -> None:
         rows: of all data sets and metrics.
         path: of the PNG file.
     """
-    use_style()
+    use_theme()
     names = list(dict.fromkeys(_name(row) for row in rows))
     figure, panels = plt.subplots(
         2,

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import yaml
 
 from helpers.book import build as book
 from helpers.book.registry import CHAPTERS
@@ -32,13 +31,10 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("book")
     copied = copy_sources(root / "sources")
     tiny.write_benchmark(copied / "results/recorded/benchmarks")
-    outcomes = {name: book.Outcome(tiny.write_run(root / name, name)) for name in CHAPTERS}
-    outcomes["broken"] = book.Outcome(None, "ValueError: `a` | b < c\n$x$ {role}`y`\n```")
-    outcomes["unread"] = book.Outcome(None)
-    book.publish(outcomes, copied)
-    toc = yaml.safe_load((copied / "_toc.yml").read_text(encoding="utf-8"))
-    toc["parts"][1]["chapters"] += [{"file": "chapters/broken"}, {"file": "chapters/unread"}]
-    (copied / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")
+    runs = {name: book.Run(tiny.write_run(root / name, name)) for name in CHAPTERS}
+    runs["order"] = book.Run(root / "none", error="ValueError: `a` | b < c\n$x$ {role}`y`\n```")
+    runs["replay"] = book.Run(root / "none")
+    book.publish(runs, copied)
     return copied
 
 

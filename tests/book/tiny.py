@@ -8,8 +8,7 @@ import nbformat
 import pandas as pd
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from helpers.book.records import RunRecord
-from helpers.chapters.figures import show, show_table
+from helpers.book.pictures import show, show_table
 
 TITLE = "How much data is enough?"
 PROSE = r"""# How much data is enough?
@@ -85,23 +84,26 @@ def _table():
 
 def record(**changes) -> dict:
     """A run record as the runner writes it; ``changes`` replace single fields."""
-    values = RunRecord(
-        chapter="redundancy",
-        title=TITLE,
-        profile="smoke",
-        parameters={"dataset": "synthetic-cyto", "rates": [0.1, 1.0], "seeds": [0, 1]},
-        seeds=[0, 1],
-        key="0" * 64,
-        code_fingerprint="a" * 64,
-        notebook_fingerprint="b" * 64,
-        started="2026-03-01T12:34:56+00:00",
-        duration_s=41.2,
-        git={"commit": "c" * 40, "dirty": True},
-        python="3.11.7",
-        platform="Linux x86_64",
-        packages={"numpy": "2.0.2", "torch": "2.15.0"},
-        device={"kind": "cpu", "name": "Some processor", "cores": 2, "memory_gb": 8.0},
-        data=[
+    values = {
+        "chapter": "redundancy",
+        "title": TITLE,
+        "profile": "smoke",
+        "parameters": {"dataset": "synthetic-cyto", "rates": [0.1, 1.0], "seeds": [0, 1]},
+        "seeds": [0, 1],
+        "threads": 1,
+        "key": "0" * 64,
+        "code_fingerprint": "a" * 64,
+        "notebook_fingerprint": "b" * 64,
+        "status": "ok",
+        "error": "",
+        "started": "2026-03-01T12:34:56+00:00",
+        "duration_s": 41.2,
+        "git": {"commit": "c" * 40, "dirty": True},
+        "python": "3.11.7",
+        "platform": "Linux x86_64",
+        "packages": {"numpy": "2.0.2", "torch": "2.15.0"},
+        "device": {"kind": "cpu", "name": "Some processor", "cores": 2, "memory_gb": 8.0},
+        "data": [
             {
                 "name": "synthetic-cyto",
                 "source": "generated",
@@ -110,8 +112,9 @@ def record(**changes) -> dict:
                 "fingerprint": "d" * 64,
             }
         ],
-        files=[{"path": "results.csv", "sha256": "e" * 64}],
-    ).__dict__
+        "work": {},
+        "files": [{"path": "results.csv", "sha256": "e" * 64}],
+    }
     return {**values, **changes}
 
 

@@ -1,11 +1,14 @@
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 import yaml
 
 from helpers import doctor
 from helpers.cli import main
+from helpers.paths import PROJECT
 
 
 def test_params_can_be_given_to_papermill(capsys):
@@ -18,7 +21,7 @@ def test_params_can_be_given_to_papermill(capsys):
 
 def test_params_describe_themselves(capsys):
     assert main(["params", "redundancy", "--describe"]) == 0
-    assert "learning_rate (float): of the optimiser" in capsys.readouterr().out
+    assert "learning_rate (float): " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -53,6 +56,19 @@ def test_data_list_and_unknown_names(capsys):
     assert "synthetic-cyto" in capsys.readouterr().out
     assert main(["data", "fetch", "bbbc39"]) == 2
     assert "bbbc038" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["data", "list"]])
+def test_a_reader_may_stop_reading(arguments):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "helpers", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=PROJECT,
+    )
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait() == 0
 
 
 def test_data_check_prints_json(capsys):

@@ -2,19 +2,21 @@
 
 import json
 import re
-from pathlib import Path
 from typing import Literal, get_origin
+from unittest.mock import Mock
 
 import nbformat
+import pandas as pd
 import pytest
 import yaml
 
-from helpers.book import results, runner
+from helpers.book import claims, results, runner
 from helpers.book.parameters import profile_path
 from helpers.book.registry import CHAPTERS, Chapter
 from helpers.book.runner import NOTEBOOK, RECORD, RESULTS, run_chapter
 from helpers.data.manifest import load_manifest
 from helpers.errors import UserError
+from helpers.files import write_json
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +41,7 @@ def test_the_run_leaves_notebook_results_and_record(smoke):
     assert table["value"].notna().any()
     record = json.loads((smoke.folder / RECORD).read_text())
     assert record["status"] == "ok"
+    assert record["key"] == key_of(CHAPTERS[record["chapter"]])
     assert record["seeds"] == record["parameters"].get("seeds", [])
     assert record["data"][0]["source"] == "synthetic"
     assert {file["path"] for file in record["files"]} >= {NOTEBOOK, RESULTS}
@@ -50,20 +53,20 @@ def test_the_run_leaves_notebook_results_and_record(smoke):
 
 
 def test_an_unchanged_run_is_reused_and_another_parameter_is_another_run(smoke):
-    name = smoke.record.chapter
+    name = smoke.record["chapter"]
     assert run_chapter(name, "smoke").reused
     assert runner.run_folder(name, "smoke", {"seed": 1}) != smoke.folder
 
 
 def test_a_second_run_gives_the_same_table(smoke, tmp_path, monkeypatch):
     monkeypatch.setenv("BOOK_RUNS_DIR", str(tmp_path))
-    again = run_chapter(smoke.record.chapter, "smoke")
+    again = run_chapter(smoke.record["chapter"], "smoke")
     assert not again.reused
     assert (again.folder / RESULTS).read_text() == (smoke.folder / RESULTS).read_text()
 
 
 def key_of(chapter: Chapter, **overrides) -> str:
-    return runner._new_record(chapter, chapter.parameters("smoke", overrides)).key
+    return runner.describe_inputs(chapter, chapter.given("smoke", overrides))["key"]
 
 
 def test_each_input_of_a_run_makes_it_stale(monkeypatch, tmp_path):
@@ -75,14 +78,13 @@ def test_each_input_of_a_run_makes_it_stale(monkeypatch, tmp_path):
     keys.add(key_of(chapter))
     monkeypatch.setattr(runner.fingerprints, "of_code", lambda modules: "another helper")
     keys.add(key_of(chapter))
-    monkeypatch.setattr(runner.results, "recorded_files", lambda chapter: [lock])
+    monkeypatch.setattr(runner.results, "files_read_by", lambda chapter: [lock])
     keys.add(key_of(chapter))
-    monkeypatch.setattr(runner, "fingerprint_notebook", lambda path: "another notebook")
+    cells = [*chapter.cells(), ("markdown", "another cell", [])]
+    monkeypatch.setattr(Chapter, "cells", lambda self: cells)
     keys.add(key_of(chapter))
-    own = tmp_path / "images"
-    own.mkdir()
-    for content in (b"first", b"second"):
-        monkeypatch.setattr(runner, "_data_fingerprint", lambda values, c=content: c.decode())
+    for content in ("first", "second"):
+        monkeypatch.setattr(runner, "_data_fingerprint", lambda values, c=content: c)
         keys.add(key_of(chapter))
     assert len(keys) == 8
 
@@ -102,23 +104,6 @@ def test_every_parameter_that_names_real_data_makes_a_run_stale(name):
             assert key in runner.DATA_PARAMETERS or not named & real, (profile, named & real)
 
 
-def test_a_run_of_some_seeds_is_recorded_under_its_profile_and_no_other_is():
-    chapter = CHAPTERS["redundancy"]
-    for overrides, name in (({"seeds": [7]}, "smoke"), ({"seeds": [7], "steps": 9}, "smoke-x")):
-        record = runner._new_record(chapter, chapter.parameters("smoke", overrides))
-        run = runner.ChapterRun(Path("smoke-x"), record, reused=False)
-        assert runner._recorded_name(run) == name
-        assert record.seeds == [7]
-
-
-def test_words_in_outputs_do_not_make_a_run_stale(tmp_path):
-    source = CHAPTERS["redundancy"].notebook
-    notebook = nbformat.read(source, as_version=4)
-    notebook.cells[1].outputs = [nbformat.v4.new_output("stream", text="hello")]
-    nbformat.write(notebook, tmp_path / "n.ipynb")
-    assert runner.fingerprint_notebook(tmp_path / "n.ipynb") == runner.fingerprint_notebook(source)
-
-
 def test_a_failing_notebook_fails_the_run_and_is_recorded(monkeypatch, tmp_path):
     monkeypatch.setenv("BOOK_RUNS_DIR", str(tmp_path / "runs"))
     chapter = CHAPTERS["redundancy"]
@@ -133,12 +118,43 @@ def test_a_failing_notebook_fails_the_run_and_is_recorded(monkeypatch, tmp_path)
     folder = runner.run_folder("redundancy", "smoke", {})
     record = json.loads((folder / RECORD).read_text())
     assert record["status"] == "failed"
+    assert not runner.find_run("redundancy", "smoke").reused
     assert "out of cells" in record["error"]
     assert not (folder / RESULTS).exists()
 
 
-def test_a_recorded_run_is_kept_with_its_record(smoke, monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("changes", "stem"),
+    [
+        ({}, "redundancy-smoke"),
+        ({"seeds": [1]}, "redundancy-smoke"),
+        ({"seeds": [7]}, "redundancy-smoke-x"),
+        ({"seeds": [1], "steps": 9}, "redundancy-smoke-x"),
+    ],
+)
+def test_a_run_of_some_seeds_is_recorded_under_its_profile(changes, stem, monkeypatch, tmp_path):
     monkeypatch.setattr(results, "FOLDER", tmp_path)
-    table, record, *_ = runner.record_run(smoke)
-    assert json.loads(record.read_text())["key"] == smoke.record.key
-    assert len(results.read_table(table)) == len(results.read_table(smoke.folder / RESULTS)) > 0
+    parameters = CHAPTERS["redundancy"].parameters("smoke", changes).model_dump()
+    record = {"chapter": "redundancy", "profile": "smoke", "parameters": parameters}
+    record |= {"seeds": parameters["seeds"]}
+    run = runner.Run(tmp_path / "smoke-x")
+    write_json(run.folder / RECORD, record)
+    table = pd.DataFrame({"table": ["t"], "metric": ["dice"], "value": [0.5], "seed": [1]})
+    results.write_table(table, run.folder / RESULTS)
+    written = runner.record_run(run)
+    assert [path.name for path in written] == [f"{stem}.csv", f"{stem}.json"]
+    pd.testing.assert_frame_equal(
+        results.read_table(written[0]), results.read_table(run.folder / RESULTS)
+    )
+    assert json.loads(written[1].read_text()) == record
+
+
+def test_whether_models_find_their_objects_stands_in_the_record(monkeypatch, tmp_path):
+    gate = claims.Gate("CPnet", "dice", {"method": None}, {}, margin=0.02)
+    monkeypatch.setattr(runner, "import_module", lambda name: Mock(GATES=[gate]))
+    rows = [("Otsu", 0.6), ("every pixel", 0.3), (None, 0.61)]
+    table = pd.DataFrame(rows, columns=["method", "value"])
+    results.write_table(table.assign(table="t", metric="dice", seed=0), tmp_path / RESULTS)
+    (found,) = runner.judge_models(CHAPTERS["redundancy"], tmp_path)
+    assert not found["competent"]
+    assert found["why"] == "CPnet DICE .61 (Otsu .60, every pixel .30)"
