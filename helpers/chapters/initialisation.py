@@ -113,6 +113,7 @@ GATES = [
     _gate("nuclei of KUMAR", train=KUMAR),
 ]
 FIXED, CHANGED = "2026-11-22", "2026-11-30"
+TIE = "the threshold was 0.001"
 LUCKIEST = "the extreme of several was taken on the seeds it was judged by"
 
 
@@ -156,6 +157,7 @@ CLAIMS = [
         "section 3 (b)",
         "Mean gain over random weights, with the fewest images minus with all: above 0.",
         lambda c: gain(c, rates(c)[0], others(c, RANDOM)) - gain(c, 100, others(c, RANDOM)),
+        TIE,
     ),
     claim(
         "Glands: for small data sets domain-specific pretraining has a significant advantage.",
@@ -209,6 +211,7 @@ CLAIMS = [
         "section 2",
         "Both learned from natural images: self-supervised minus supervised, mean of all: above 0.",
         lambda c: dice(c, SELF_SUPERVISED) - dice(c, SUPERVISED),
+        TIE,
         gates=(GLANDS, NUCLEI),
     ),
     claim(

@@ -21,6 +21,7 @@ import pandas as pd
 import torch
 
 from helpers import fingerprints
+from helpers.data.patches import random_patches
 from helpers.experiments.objects import (
     ObjectSettings,
     ObjectTask,
@@ -32,7 +33,6 @@ from helpers.experiments.objects import (
     unpack,
 )
 from helpers.experiments.settings import precision_name, worker_count
-from helpers.experiments.starts import random_patches
 from helpers.experiments.trials import TrialStore, run_trials
 from helpers.files import read_torch, write_json, write_torch
 from helpers.metrics.detection import Areas, Instances, average_precision

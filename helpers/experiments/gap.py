@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from helpers.data.patches import random_patches
 from helpers.errors import DataError
 from helpers.experiments.few_shot import ENCODER, Arm, Models
 from helpers.experiments.objects import ObjectTask
 from helpers.experiments.representations import DEEPEST, Patches, encoder_features
-from helpers.experiments.starts import random_patches
 from helpers.features.domain_gap import domain_classifier, median_bandwidth, mmd
 from helpers.features.projection import project, trustworthiness
 from helpers.models.encoders import EncoderSpec, SavedEncoder, build_encoder, load_encoder

@@ -6,27 +6,38 @@ by UMAP. It does not say how large a patch is nor how a map of features becomes 
 patch is as large as the training's crops, and a map is averaged over its pixels.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 
+from helpers.data.patches import random_patches
 from helpers.errors import DataError, ParameterError
+from helpers.experiments import starting
 from helpers.experiments.foreground import ForegroundTask
-from helpers.experiments.starts import random_patches
+from helpers.experiments.starting import Arm, Tasks
 from helpers.features.knn import knn_accuracy
-from helpers.features.similarity import NeighbourMetric, Similarity, compare_representations
+from helpers.features.projection import project, trustworthiness
+from helpers.features.similarity import NeighbourMetric, compare_representations
+from helpers.models.device import resolve_device
 from helpers.models.encoders import SavedEncoder, forward_levels, normalise
 from helpers.models.semantic import Segmenter
 
 FIRST, DEEPEST, DECODER = "first encoder level", "deepest encoder level", "last decoder block"
 PLACES = (FIRST, DEEPEST, DECODER)
 BATCH = 25
+NUMBERS = ("value", "chance", "low", "high", "above chance", "p")
+
+RANDOM, ANOTHER = "random", "random, another draw"
 
 Features = Mapping[str, np.ndarray]
+# By data set trained on (empty before fine-tuning), start and seed: by place, (n, channels).
+Seen = Mapping[tuple[str, str, int], dict[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -151,25 +162,86 @@ def _pooled(
     return [np.concatenate(part) for part in zip(*parts, strict=True)]
 
 
+def see(p: Any, tasks: Tasks, arms: Sequence[Arm], patches: Patches) -> Seen:
+    """What every finished network says of the patches, and its encoder before that.
+
+    Encoders before fine-tuning are there once for each seed, with a second draw of random weights
+    beside the first (:data:`ANOTHER`).
+    """
+    torch.set_num_threads(p.threads)
+    device, found = resolve_device(p.device).type, {}
+    for arm in arms:
+        _, model, saved = starting.load_fitted(p, tasks, arm)
+        at = (arm.dataset, arm.start, arm.seed)
+        found[at] = network_features(model, saved, patches.images, device)
+    for seed in dict.fromkeys(arm.seed for arm in arms):
+        drawn = {name: (start, seed) for name, start in starting.starts(p).items()}
+        drawn[ANOTHER] = (drawn[RANDOM][0], seed + 1)
+        for name, (start, own) in drawn.items():
+            saved = starting.open_start(start, own, starting.folders(p, tasks))
+            found["", name, seed] = encoder_features(saved.encoder, saved, patches.images, device)
+    return found
+
+
+def by_place(seen: Seen, train: str, seed: int) -> dict[str, dict[str, np.ndarray]]:
+    """Features of all starts, by place."""
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for (name, start, own), features in seen.items():
+        for place, rows in features.items() if (name, own) == (train, seed) else ():
+            found.setdefault(place, {})[start] = rows
+    return found
+
+
 # ------------------------------------------------------------------------------------ comparisons
 
 
-def compare_pairs(
-    features: Features, k: int, n_shuffles: int, seed: int
-) -> dict[tuple[str, str], dict[str, Similarity]]:
-    """All pairs of networks by :func:`helpers.features.similarity.compare_representations`.
+def measure(p: Any, seen: Seen, patches: Patches) -> pd.DataFrame:
+    """How alike all networks are, as rows of results.
 
-    Args:
-        features: of the same patches by name, (n, d) each.
-        k: neighbours.
-        seed: of the shuffles; every pair gets the same.
+    Tables, each by ``train`` (data set), ``place`` and ``seed``: ``pairs`` (fine-tuned networks of
+    two starts, ``start`` and ``other``), ``before`` (two encoders before that), ``moved`` (an
+    encoder before and after), all with ``number``: the value, what shuffled patches give (mean, low
+    and high end of 95 %), the way from there to identity, and p; ``clouds`` (are the starts told
+    apart?) and ``reordered`` (is a network, from itself with reordered channels?).
     """
-    return {
-        (one, other): compare_representations(
-            features[one], features[other], np.random.default_rng(seed), k=k, n_shuffles=n_shuffles
-        )
-        for one, other in combinations(features, 2)
-    }
+    return pd.DataFrame(row for row in _measured(p, seen, patches) if np.isfinite(row["value"]))
+
+
+def _measured(p: Any, seen: Seen, patches: Patches) -> Iterator[dict]:
+    for train, seed in dict.fromkeys((name, own) for name, _, own in seen):
+        before = by_place(seen, "", seed)
+        for place, features in by_place(seen, train, seed).items():
+            at = {"train": train or None, "place": place, "seed": seed, "n": len(patches)}
+            for one, other in combinations(features, 2):
+                pair = at | {"table": "pairs" if train else "before", "start": one, "other": other}
+                yield from _similar(p, pair, features[one], features[other])
+            if train:
+                yield from _overlap(at | {"table": "clouds"}, features, patches, p.metric)
+            rng = np.random.default_rng(p.seed)
+            for start, rows in features.items() if train else ():
+                own = at | {"table": "reordered", "start": start}
+                itself = {"itself": rows, "reordered": reordered(rows, rng)}
+                yield from _overlap(own, itself, patches, p.metric)
+                if place in before:
+                    own = at | {"table": "moved", "start": start}
+                    yield from _similar(p, own, before[place][start], rows)
+
+
+def _similar(p: Any, at: dict, x: np.ndarray, y: np.ndarray) -> Iterator[dict]:
+    """Every measure, with what chance gives; every pair is shuffled alike."""
+    rng = np.random.default_rng(p.seed)
+    found = compare_representations(x, y, rng, k=p.neighbours, n_shuffles=p.shuffles)
+    for metric, one in found.items():
+        for number in NUMBERS:
+            value = getattr(one, number.replace(" ", "_"))
+            yield at | {"metric": metric, "number": number, "value": value}
+
+
+def _overlap(at: dict, features: Features, patches: Patches, metric: str) -> Iterator[dict]:
+    accuracy = tell_apart(features, patches.groups, metric)
+    overlap = joint_overlap(accuracy, len(features))
+    for name, value in (("accuracy", accuracy), ("overlap", overlap)):
+        yield at | {"metric": name, "value": value}
 
 
 def tell_apart(
@@ -226,19 +298,56 @@ def reordered(features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return features[:, rng.permutation(features.shape[1])]
 
 
-def aligned(maps: Features) -> dict[str, np.ndarray]:
-    """Maps of the same samples, turned, mirrored, shifted and scaled onto the first one.
+def joint_maps(p: Any, features: Mapping[str, Features], patches: Patches) -> pd.DataFrame:
+    """All starts' features in one map, by projection and place, as in Fig. 4 of the paper.
 
     Args:
-        maps: by name, (n, 2) each, not all points in one place.
+        features: by place and start.
 
     Returns:
-        float64 (n, 2) by name, centred; the first has Frobenius norm 1.
+        A row per projection, place, start and patch (``image``), with ``group``, ``x``, ``y`` and
+        the map's ``trust`` (:func:`helpers.features.projection.trustworthiness`).
+    """
+    parts = []
+    for name in p.projections:
+        for place, by_start in features.items():
+            rows = np.concatenate(list(by_start.values()))
+            placed = _placed(p, name, rows)
+            judged = unit_rows(rows) if p.metric == "cosine" else rows
+            at = {"projection": name, "place": place, "trust": trustworthiness(judged, placed)}
+            for start, points in zip(by_start, np.split(placed, len(by_start)), strict=True):
+                parts.append(_points(points, patches).assign(start=start, **at))
+    return pd.concat(parts, ignore_index=True)
+
+
+def lone_maps(p: Any, features: Mapping[str, Features], patches: Patches) -> pd.DataFrame:
+    """Each start in a map of its own, turned, mirrored and scaled onto that of the first start.
+
+    Returns:
+        A row per place, start and patch with ``x``, ``y`` and ``angle``: of the patch about the
+        middle of the first start's map.
     """
     from scipy.spatial import procrustes
 
-    first = next(iter(maps.values()))
-    return {name: procrustes(first, one)[1] for name, one in maps.items()}
+    parts = []
+    for place, by_start in features.items():
+        placed = {start: _placed(p, p.projections[0], rows) for start, rows in by_start.items()}
+        first = next(iter(placed.values()))
+        turned = {start: procrustes(first, points)[1] for start, points in placed.items()}
+        angle = np.arctan2(*next(iter(turned.values())).T[::-1])
+        for start, points in turned.items():
+            parts.append(_points(points, patches).assign(place=place, start=start, angle=angle))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _points(points: np.ndarray, patches: Patches) -> pd.DataFrame:
+    frame = pd.DataFrame(points, columns=["x", "y"])
+    return frame.assign(image=[str(i) for i in range(len(patches))], group=patches.groups)
+
+
+def _placed(p: Any, name: str, rows: np.ndarray) -> np.ndarray:
+    options = {"neighbours": p.neighbours, "min_dist": p.min_dist, "metric": p.metric}
+    return project(rows, name, p.seed, **options)
 
 
 def nearest_elsewhere(

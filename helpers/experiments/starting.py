@@ -313,6 +313,11 @@ def store(p: Any, tasks: Tasks, trial: Trial) -> TrialStore:
     return TrialStore(folder / "fitted", _code(__name__), fingerprints.of_json([content, used]))
 
 
+def folders(p: Any, tasks: Tasks) -> FolderOf:
+    """Where the trials of a chapter lie."""
+    return partial(_folder, p, tasks)
+
+
 def _folder(p: Any, tasks: Tasks, trial: Trial) -> Path:
     return store(p, tasks, trial).path(trial)
 
@@ -321,7 +326,7 @@ def _folder(p: Any, tasks: Tasks, trial: Trial) -> Path:
 
 
 def fitting(p: Any, tasks: Tasks, arm: Arm) -> Fitting:
-    """The trial behind an arm; weights stay of the first seed with all images."""
+    """The trial behind an arm; weights stay where it is trained on all images."""
     steps = p.nucleus_steps if arm.dataset in p.nuclei else p.gland_steps
     if arm.budget == "epochs":
         n_all = tasks[arm.dataset].counts["train"][0]
@@ -334,7 +339,7 @@ def fitting(p: Any, tasks: Tasks, arm: Arm) -> Fitting:
         plan,
         p.decoder_width,
         curve=arm.budget == p.budgets[0] and p.looks > 1,
-        keep=arm.share == 1 and arm.seed == p.seeds[0],
+        keep=arm.share == 1,
         **_machine(p),
     )
 
@@ -342,7 +347,7 @@ def fitting(p: Any, tasks: Tasks, arm: Arm) -> Fitting:
 def run(p: Any, arms: Sequence[Arm], tasks: Tasks) -> dict[Arm, dict]:
     """Train and measure all arms; those already there are read. Needs :func:`pretrain`."""
     trials = [fitting(p, tasks, arm) for arm in arms]
-    work = partial(run_fitting, tasks=tasks, folder_of=partial(_folder, p, tasks))
+    work = partial(run_fitting, tasks=tasks, folder_of=folders(p, tasks))
     results = run_trials(trials, work, partial(store, p, tasks), worker_count(p))
     return dict(zip(arms, results, strict=True))
 
@@ -454,11 +459,13 @@ def load_fitted(p: Any, tasks: Tasks, arm: Arm) -> tuple[Fitting, Segmenter, Sav
     """A finished arm's trial, its network, and the start that says how inputs are normalised.
 
     Raises:
-        DataError: its weights were not kept: not all images, or not the first seed.
+        DataError: its weights were not kept.
     """
-    trial, folder_of = fitting(p, tasks, arm), partial(_folder, p, tasks)
+    trial, folder_of = fitting(p, tasks, arm), folders(p, tasks)
     if not trial.keep:
-        raise DataError(f"{arm}: no weights were kept; expected all images and the first seed")
+        raise DataError(
+            f"{arm}: no weights were kept; expected one trained on all images (share=1)"
+        )
     saved, model = _begin(trial, folder_of)
     model.load_state_dict(read_torch(folder_of(trial) / WEIGHTS))
     return trial, model.eval(), saved

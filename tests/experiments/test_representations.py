@@ -7,24 +7,29 @@ import pytest
 import torch
 from torch import nn
 
+from helpers.book.results import Cells
 from helpers.errors import DataError, ParameterError
 from helpers.experiments import representations
 from helpers.experiments.foreground import Pictures
 from helpers.experiments.representations import (
+    ANOTHER,
     DECODER,
     DEEPEST,
     FIRST,
     PLACES,
-    aligned,
-    compare_pairs,
+    Patches,
     encoder_features,
+    joint_maps,
     joint_overlap,
+    lone_maps,
+    measure,
     nearest_elsewhere,
     network_features,
     reordered,
     sample_patches,
     tell_apart,
 )
+from helpers.features.similarity import compare_representations
 from helpers.models.encoders import EncoderSpec, SavedEncoder, build_encoder
 from helpers.models.semantic import build_segmenter
 
@@ -148,18 +153,6 @@ def clouds():
     return rng.normal(size=(40, 6)) + 2, [f"group {i // 4}" for i in range(40)]
 
 
-def test_equal_networks_are_identical(clouds):
-    rows, _ = clouds
-    turn = np.linalg.qr(np.random.default_rng(1).normal(size=(6, 6)))[0]
-    found = compare_pairs({"a": rows, "b": rows.copy(), "c": 3 * rows @ turn + 1}, 5, 20, 0)
-    assert list(found) == [("a", "b"), ("a", "c"), ("b", "c")]
-    for pair in found.values():
-        assert pair["debiased_cka"].value == pytest.approx(1)
-        assert pair["neighbours"].value == pytest.approx(1)
-        assert pair["procrustes"].value == pytest.approx(0, abs=1e-9)
-        assert pair["procrustes"].above_chance == pytest.approx(1)
-
-
 def test_one_cloud_is_not_told_apart_and_two_are(clouds):
     rows, groups = clouds
     rng = np.random.default_rng(2)
@@ -207,21 +200,57 @@ def test_reordered_channels_are_the_same_representation(clouds):
     assert not np.array_equal(rows, other)
     np.testing.assert_array_equal(np.sort(rows, axis=1), np.sort(other, axis=1))
     assert tell_apart({"itself": rows, "reordered": other}, groups) > 0.95
-    [found] = compare_pairs({"itself": rows, "reordered": other}, 5, 20, 0).values()
+    found = compare_representations(rows, other, np.random.default_rng(0), k=5, n_shuffles=20)
     assert found["procrustes"].value == pytest.approx(0, abs=1e-9)
     assert found["neighbours"].value == pytest.approx(1)
 
 
-def test_maps_are_turned_onto_the_first():
+def settings(**changes):
+    p = {"neighbours": 3, "shuffles": 20, "metric": "cosine", "seed": 0, "projections": ["pca"]}
+    return SimpleNamespace(**{**p, "min_dist": 0.1, **changes})
+
+
+def small(n: int = 12) -> Patches:
+    names = [f"image {i // 2}" for i in range(n)]
+    return Patches(np.zeros((n, 8, 8, 3), np.uint8), ["one"] * n, names, names)
+
+
+def test_what_is_measured_follows_the_features():
+    """Two starts with one network, a third with one of its own; nothing was trained."""
     rng = np.random.default_rng(0)
-    first = rng.normal(size=(30, 2))
-    angle = 2.1
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    mirrored = 7 * (first * [1, -1]) @ turn + 3
-    found = aligned({"a": first, "b": mirrored, "c": rng.normal(size=(30, 2))})
-    np.testing.assert_allclose(found["b"], found["a"], atol=1e-9)
-    assert np.linalg.norm(found["a"]) == pytest.approx(1)
-    assert not np.allclose(found["c"], found["a"], atol=0.05)
+    shared, own, another = rng.normal(size=(3, 12, 5))
+    turn = np.linalg.qr(rng.normal(size=(5, 5)))[0]
+    starts = {"a": shared, "b": 3 * shared @ turn + 1, "c": own}
+    seen = {("", name, 7): {FIRST: x, DEEPEST: x} for name, x in starts.items()}
+    seen |= {("", ANOTHER, 7): {FIRST: another, DEEPEST: another}}
+    seen |= {("one", name, 7): dict.fromkeys(PLACES, x) for name, x in starts.items()}
+    table = measure(settings(), seen, small())
+    c = Cells(table)
+    assert set(table["seed"]) == {7}
+    at = {"table": "pairs", "place": DECODER, "train": "one", "number": "value"}
+    for metric, same in (("debiased_cka", 1), ("neighbours", 1), ("procrustes", 0)):
+        assert c(metric, start="a", other="b", **at)[7] == pytest.approx(same, abs=1e-9)
+    assert c("debiased_cka", start="a", other="c", **at)[7] < 0.7
+    before = {"table": "before", "place": FIRST, "train": None, "number": "value"}
+    assert c("debiased_cka", start="a", other=ANOTHER, **before)[7] < 0.7
+    moved = c.where(table="moved", metric="debiased_cka", number="value")
+    assert len(moved) == 3 * 2
+    assert moved["value"].to_numpy() == pytest.approx(np.ones(6))
+    assert measure(settings(), seen, small()).equals(table)
+
+
+def test_maps_hold_all_starts_and_lone_ones_are_turned_onto_the_first():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(12, 5))
+    turned = rows @ np.linalg.qr(rng.normal(size=(5, 5)))[0]
+    features = {FIRST: {"a": rows, "b": turned, "c": rng.normal(size=(12, 5))}}
+    p = settings(metric="euclidean")
+    joint = joint_maps(p, features, small())
+    assert joint.groupby("start").size().to_dict() == dict.fromkeys("abc", 12)
+    assert joint["trust"].between(0, 1).all()
+    lone = lone_maps(p, features, small()).set_index(["start", "image"])[["x", "y"]]
+    np.testing.assert_allclose(lone.loc["b"], lone.loc["a"], atol=1e-4)
+    assert not np.allclose(lone.loc["c"], lone.loc["a"], atol=0.02)
 
 
 def test_nearest_patches_are_of_other_images():

@@ -1,1 +1,0 @@
-"""The chapter ``representations``: do networks from different starts see the same?"""
