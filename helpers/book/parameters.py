@@ -115,10 +115,10 @@ class SegmentationParameters(ChapterParameters):
     """Parameters of data, patches, training and machine; chapters add their own and defaults."""
 
     dataset: str = Field("synthetic-cyto", description="name in the manifest, or folder:PATH")
-    n_images: int = Field(36, ge=0, description="images generated, or drawn at most (0: all)")
+    n_images: int = Field(40, ge=0, description="images generated, or drawn at most (0: all)")
     image_size: int = Field(224, ge=64, description="side of generated images in pixels")
     test_share: float = Field(0.25, gt=0, lt=1, description="share of images held out")
-    max_test_images: int = Field(4, ge=0, description="held-out images tested on (0: all)")
+    max_test_images: int = Field(10, ge=0, description="held-out images tested on (0: all)")
     seed: Seed = Field(0, description="of the data: generation, drawing, split")
     polarity: Literal["as_is", "bright_objects"] = Field(
         "as_is", description="bright_objects inverts images with a bright background"
@@ -129,18 +129,18 @@ class SegmentationParameters(ChapterParameters):
     min_instances: int = Field(0, ge=0, description="patches with fewer are left out (0: none)")
     seeds: list[Seed] = Field([0, 1], description="one model each")
     width: int = Field(8, ge=1, description="CPnet's first level; 32 is the full network")
-    steps: int = Field(80, ge=1, description="optimisation steps on all patches")
-    batch_size: int = Field(4, ge=1, description="crops per step")
+    steps: int = Field(150, ge=1, description="optimisation steps on all patches")
+    batch_size: int = Field(8, ge=1, description="crops per step")
     crop: int = Field(64, ge=16, description="side of the training crops, a multiple of 8")
     optimiser: Literal["sgd", "adamw"] = Field(
-        "sgd", description="sgd (momentum 0.9, as published) or adamw"
+        "adamw", description="sgd (momentum 0.9, as published) or adamw"
     )
     schedule: Literal["cellpose", "cosine"] = Field(
-        "cellpose", description="after the warm-up: cellpose (ten halvings) or cosine (to zero)"
+        "cosine", description="after the warm-up: cellpose (ten halvings) or cosine (to zero)"
     )
-    learning_rate: float = Field(0.1, gt=0, description="of the optimiser, at its highest")
-    weight_decay: float = Field(1e-4, ge=0, description="of the optimiser")
-    warmup_share: float = Field(0.05, ge=0, le=1, description="of the steps, at the beginning")
+    learning_rate: float = Field(0.004, gt=0, description="of the optimiser, at its highest")
+    weight_decay: float = Field(0.01, ge=0, description="of the optimiser")
+    warmup_share: float = Field(0.1, ge=0, le=1, description="of the steps, at the beginning")
     scale_range: float = Field(0.5, ge=0, lt=2, description="width of the random scale interval")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="to train on")
     precision: Literal["auto", "bfloat16", "float32"] = Field("auto", description="of the network")
@@ -182,14 +182,14 @@ class TransferParameters(SegmentationParameters):
     rotate_target: bool = Field(
         False, description="split the target anew for each seed, so that in turn all are tested"
     )
-    n_images: int = Field(20, ge=0, description="images of each domain, or drawn at most (0: all)")
+    n_images: int = Field(40, ge=0, description="images of each domain, or drawn at most (0: all)")
     image_size: int = Field(224, ge=64, description="side of generated images in pixels")
-    max_test_images: int = Field(2, ge=0, description="held-out images tested on (0: all)")
+    max_test_images: int = Field(6, ge=0, description="held-out images tested on (0: all)")
     seeds: list[Seed] = Field([0, 1], description="one model of each kind each")
-    steps: int = Field(90, ge=1, description="optimisation steps of a first stage")
-    fine_steps: int = Field(54, ge=1, description="of a stage that starts from a trained model")
-    learning_rate: float = Field(0.05, gt=0, description="highest in a first stage")
-    fine_learning_rate: float = Field(0.1, gt=0, description="highest in a later stage")
+    steps: int = Field(150, ge=1, description="optimisation steps of a first stage")
+    fine_steps: int = Field(150, ge=1, description="of a stage that starts from a trained model")
+    learning_rate: float = Field(0.004, gt=0, description="highest in a first stage")
+    fine_learning_rate: float = Field(0.004, gt=0, description="highest in a later stage")
     looks: int = Field(2, ge=1, description="looks at all domains during a later stage")
 
 

@@ -27,9 +27,9 @@ class Parameters(SubsetParameters, EncodingParameters):
     """Parameters of the chapter ``coreset``."""
 
     dataset: str = Field("synthetic-multi", description="name in the manifest, or folder:PATH")
-    n_images: int = Field(56, ge=0, description="images generated, or drawn at most (0: all)")
+    n_images: int = Field(40, ge=0, description="images generated, or drawn at most (0: all)")
     seeds: list[Seed] = Field([0, 1], description="one draw and one model each")
-    steps: int = Field(36, ge=1, description="optimisation steps of every model")
+    steps: int = Field(150, ge=1, description="optimisation steps of every model")
     rates: list[Share] = Field([0.05, 0.2], description="shares that models are trained on")
     methods: list[Literal[*METHODS]] = Field(
         ["random", "facility_location", "dq_paper_eq", "dq_official_code"],

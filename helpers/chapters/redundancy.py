@@ -40,7 +40,7 @@ class SubsetParameters(SegmentationParameters):
     rotate: bool = Field(
         False, description="split anew for each seed, so that in turn all images are tested"
     )
-    rates: list[Share] = Field([0.02, 0.1, 1.0], description="shares of training patches")
+    rates: list[Share] = Field([0.05, 0.3, 1.0], description="shares of training patches")
     n_bins: int = Field(10, ge=1, description="bins of dataset quantization")
 
     @field_validator("rates", "selections", "methods", "coverage_rates", "maps", check_fields=False)
