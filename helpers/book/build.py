@@ -46,9 +46,13 @@ def make_book(profile: str, jobs: int = 0) -> int:
     index = build()
     print(f"\nThe book is built. Open {index.as_uri()}")
     for name, run in runs.items():
-        for gate in (_shown_record(run) or {}).get("competence", []):
-            if not gate["competent"]:
-                print(f"{name}: models that do not find their objects: {gate['why']}")
+        gates = (_shown_record(run) or {}).get("competence", [])
+        weak = [gate["why"] for gate in gates if not gate["competent"]]
+        if weak:
+            print(
+                f"{name}: {len(weak)} of {len(gates)} kinds of models do not find their objects: "
+                f"{weak[0]}{' ... (see the status page)' if weak[1:] else ''}"
+            )
     failed = [name for name, run in runs.items() if run.error]
     if failed:
         print(f"Without results, because their runs failed: {', '.join(failed)}", file=sys.stderr)

@@ -160,7 +160,7 @@ def test_make_book_builds_and_reports_failed_chapters_and_weak_models(
     assert published == runs
     said = capsys.readouterr()
     assert "file:///somewhere/index.html" in said.out
-    assert "order: models that do not find their objects: CPnet PQ .42 (Otsu .65)" in said.out
+    assert "order: 1 of 1 kinds of models do not find their objects: CPnet PQ .42" in said.out
     assert "redundancy" in said.err
 
 
