@@ -1,1 +1,0 @@
-"""Chapter ``replay``: how much of the old data to keep (arXiv 2511.04803, Table VIII)."""

@@ -1,1 +1,0 @@
-"""Chapter ``zero-shot``: does a model see what it never saw? (arXiv 2511.04803, Table IV)"""
