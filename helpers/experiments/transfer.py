@@ -19,6 +19,8 @@ from helpers.experiments.settings import prepare, recipe, worker_count
 from helpers.experiments.stages import Keep, Portion, Stage, in_layers, run_stage
 from helpers.experiments.trials import TrialStore, run_trials
 from helpers.paths import runs_dir
+from helpers.replay import AdaptiveShare
+from helpers.training.loop import steps_for_epochs
 
 SOURCE, TARGET, THIRD = ROLES = ("source", "target", "third")
 # Ways to choose a share of a domain, as pages call them.
@@ -76,6 +78,48 @@ def joint(p: Any, seed: int, *roles: str) -> Stage:
     plan = replace(own.plan, steps=own.plan.steps + (len(roles) - 1) * p.fine_steps)
     portions = tuple(Portion(role, share=1 / len(roles)) for role in roles)
     return Stage(portions, replace(own, plan=plan))
+
+
+def mixed(share: float, method: str, rate: float) -> tuple[Portion, Portion]:
+    """The target, and a share of the source that fills a part of every batch."""
+    return Portion(TARGET, share=1 - share), Portion(SOURCE, rate, method, share=share)
+
+
+def appended(
+    p: Any, start: Stage, domains: Mapping[str, Domain], rate: float, method: str
+) -> Stage:
+    """The target with a share of the source added, for as many epochs as without it."""
+    own = turned(domains, start.recipe.seed)
+    target, source = (len(own[role].trainable) for role in (TARGET, SOURCE))
+    epochs = p.fine_steps * p.batch_size / target
+    steps = steps_for_epochs(epochs, target + round(rate * source), p.batch_size)
+    longer = p.model_copy(update={"fine_steps": steps})
+    return go_on(longer, start, Portion(TARGET), Portion(SOURCE, rate, method))
+
+
+def rivals(p: Any, start: Stage) -> list[Arm]:
+    """What else is done against forgetting, at equal steps: fixed shares of the batch, L2-SP,
+    distillation, both with replay, and an adaptive share, each with all its weights."""
+
+    def add(method: str, portions: Sequence[Portion], keep: Keep, **about: float) -> None:
+        table = "shares" if method == "fixed share" else "rivals"
+        told = {"table": table, "method": method, **about}
+        found.append(Arm(go_on(p, start, *portions, keep=keep), told))
+
+    found: list[Arm] = []
+    new, old, rate = [Portion(TARGET)], (p.methods[0], p.kept), 100 * p.kept
+    for share in p.shares:
+        add("fixed share", mixed(share, *old), Keep(), rate=rate, share=100 * share)
+    for weight in p.anchor:
+        add("L2-SP", new, Keep(anchor=weight), weight=weight)
+    for weight in p.teacher:
+        both = mixed(min(p.shares), *old), Keep(teacher=weight)
+        add("distillation", new, Keep(teacher=weight), weight=weight)
+        add("replay + distillation", *both, rate=rate, weight=weight)
+    for high in p.adaptive_high:
+        rule = AdaptiveShare(p.adaptive_low, high, p.adaptive_tolerance)
+        add("adaptive replay", mixed(high, *old), Keep(adaptive=rule), rate=rate, weight=high)
+    return found
 
 
 def name_of(stage: Stage) -> str:

@@ -1,135 +1,212 @@
-"""Tables, claims and figures of the chapters on transfer, on printed numbers and made-up ones."""
+"""Which models the chapters on transfer train, and rules that no recorded number tests."""
+
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.chapters.claims import judge
-from helpers.chapters.replay import claims as replay
-from helpers.chapters.replay import words as replay_words
-from helpers.chapters.transfer import tables
-from helpers.chapters.transfer.parameters import TransferParameters
-from helpers.chapters.zero_shot import claims as zero_shot
-from helpers.experiments.curricula import ROLES
+from helpers.book.results import Cells
+from helpers.chapters import forgetting, order, replay, zero_shot
+from helpers.experiments import transfer
+from helpers.experiments.stages import in_layers
+from helpers.experiments.transfer import ROLES, SOURCE, TARGET
+
+ONE = {"seeds": [3], "steps": 60, "fine_steps": 20, "batch_size": 4}
 
 
-def outcome(claims, table, beginning):
-    (found,) = [judge(claim, table) for claim in claims if claim.text.startswith(beginning)]
-    return found
+@pytest.fixture
+def domains(monkeypatch):
+    """40 patches of the target, 20 of the source."""
+
+    def domain(count):
+        found = SimpleNamespace(trainable=np.arange(count))
+        found.turned = lambda seed: found
+        return found
+
+    held = {role: domain(count) for role, count in zip(ROLES, (20, 40, 8), strict=True)}
+    monkeypatch.setattr(transfer, "open_domains", lambda p: held)
 
 
-# Dice read off the printed tables by hand, put together by hand.
-@pytest.mark.parametrize(
-    ("claims", "chapters", "beginning", "value", "holds"),
-    [
-        (zero_shot.CLAIMS, ["zero-shot"], "Both models", 0.516, True),
-        (zero_shot.CLAIMS, ["zero-shot"], "DQ retains", 0.516 - 0.530, True),
-        (zero_shot.CLAIMS, ["zero-shot"], "The DQ model exhibits", 0.365 - 0.308, True),
-        (replay.CLAIMS, ["replay"], "Using 100%", 0.817 - 0.459, True),
-    ],
-)
-def test_the_rules_applied_to_the_printed_numbers(claims, chapters, beginning, value, holds):
-    found = outcome(claims, tables.published(*chapters), beginning)
-    assert found.value == pytest.approx(value, abs=1e-6)
-    assert found.outcome == ("holds" if holds else "does not hold")
+def by(arms, **about):
+    return [arm.stage for arm in arms if about.items() <= arm.about.items()]
 
 
-def test_our_own_claims_are_not_tested_by_the_paper():
-    for claims, chapters, beginning in [
-        (replay.CLAIMS, ["replay"], "Ours: an adaptive"),
-        (replay.CLAIMS, ["replay"], "Selection by DQ"),
-    ]:
-        found = outcome(claims, tables.published(*chapters), beginning)
-        assert found.outcome == "not tested here"
+def steps_of_path(stage):
+    return sum(one.recipe.plan.steps for one in stage.path)
 
 
-def rows(*cells, table="V", method="finetune", rate=None):
-    """Rows from (path, tested domain, one Dice per seed)."""
-    return pd.DataFrame(
-        [
-            {
-                "chapter": "x",
-                "table": table,
-                "source": "this run",
-                "profile": "test",
-                "dataset_train": path,
-                "dataset_test": test,
-                "method": method,
-                "rate": rate,
-                "seed": seed,
-                "metric": metric,
-                "value": value,
-                "std": 0.1,
-                "n": 3,
-                "note": "std over test images; source: a, target: b",
-            }
-            for path, test, *values in cells
-            for metric in ("dice", "pq", "iou", "precision", "recall", "accuracy", "pq_paper")
-            for seed, value in enumerate(values)
+def test_what_has_the_same_past_is_one_model_for_all_chapters(domains):
+    p = replay.Parameters(**ONE)
+    arms = [
+        *forgetting.arms(forgetting.Parameters(**ONE)),
+        *order.arms(order.Parameters(**ONE)),
+        *zero_shot.arms(zero_shot.Parameters(**ONE)),
+        *replay.arms(p, replay.chosen(p, [])),
+    ]
+    layers = in_layers([arm.stage for arm in arms])
+    assert [{stage.depth for stage in layer} for layer in layers] == [{0}, {1}, {2}]
+    names = [transfer.name_of(stage) for layer in layers for stage in layer]
+    # All of it, 30 % chosen in two ways, 10 %.
+    assert names.count("source") == 4
+    # The usual learning rate, a lower one, after 10 %, L2-SP, distillation.
+    assert names.count("source -> target") == 5
+    assert len([name for name in names if name.count("->") == 2]) == 6
+
+
+def test_joint_training_takes_the_steps_of_the_whole_path():
+    p = order.Parameters(**ONE)
+    assert steps_of_path(transfer.joint(p, 3, *ROLES)) == 100
+    assert steps_of_path(transfer.path(p, 3, *ROLES)) == 100
+    assert transfer.name_of(transfer.joint(p, 3, TARGET, SOURCE)) == "source + target"
+
+
+def test_appended_replay_keeps_the_epochs_and_all_else_the_steps(domains):
+    p = replay.Parameters(**ONE, rates=[0.5], methods=["random"])
+    arms = replay.arms(p, replay.chosen(p, []))
+    (grown,), (mixed,) = by(arms, setting="appended"), by(arms, setting="controlled")
+    # Two epochs: 20 steps of 4 over 40 patches, 25 over 50.
+    assert grown.recipe.plan.steps == 25
+    assert [portion.share for portion in mixed.portions] == [0.5, 0.5]
+    others = [stage for arm in arms if (stage := arm.stage) not in (grown, *by(arms, table="V"))]
+    assert {steps_of_path(stage) for stage in others} == {80}
+    assert len(by(arms, table="rivals")) == 5
+
+
+def test_weights_are_chosen_on_a_seed_that_is_not_counted(domains):
+    p = replay.Parameters(**ONE, anchor=[0.1, 1.0], teacher=[2.0, 3.0])
+    tried = replay.tuning_arms(p)
+    assert {arm.stage.recipe.seed for arm in tried} == {99}
+    better = {"L2-SP": 1.0, "distillation": 2.0, "adaptive replay": 0.5}
+    tuned = []
+    for arm in tried:
+        dice = 0.9 if arm.about.get("weight") == better.get(arm.about["method"]) else 0.2
+        rows = [{"id": "x", "group": "x", "dice": dice}]
+        about = {**arm.about, "seed": 99}
+        tuned.append({"about": about, "domains": dict.fromkeys(ROLES, rows)})
+    assert replay.chosen(p, tuned) == better
+    found = replay.arms(p, better)
+    (anchored,) = by(found, method="L2-SP")
+    assert anchored.keep.anchor == 1.0
+    assert [stage.keep.teacher for stage in by(found, method="replay + distillation")] == [2.0]
+    assert replay.tuning_arms(replay.Parameters(**ONE)) == []
+
+
+def cells(*rows, table):
+    """Rows of (train, test, one Dice per seed, further columns)."""
+    found = [
+        {"table": table, "train": train, "test": test, "metric": "dice", "seed": seed, "value": v}
+        | more
+        for train, test, values, more in rows
+        for seed, v in enumerate(values)
+    ]
+    return pd.DataFrame(found).astype({"seed": "Int64"})
+
+
+def quantity(chapter, beginning):
+    (claim,) = [claim for claim in chapter.CLAIMS if claim.text.startswith(beginning)]
+    return claim.quantity
+
+
+def test_trainings_of_unequal_length_are_not_compared():
+    def gain(steps):
+        rows = [
+            ("target", "target", [0.7, 0.8], {"steps": 60}),
+            ("source -> target", "target", [0.6, 0.9], {"steps": steps}),
         ]
+        return quantity(forgetting, "The fine-tuned model")(Cells(cells(*rows, table="V")))
+
+    assert gain(60).tolist() == pytest.approx([-0.1, 0.1])
+    assert gain(20).empty
+
+
+def full_matrix(last, second, first):
+    """Every path on every domain; on a domain alone models have 1."""
+    rows = []
+    for path in order.PATHS:
+        roles = path.split(" -> ")[::-1]
+        own = [1.0] if len(roles) == 1 else [last, second, first]
+        for role in ROLES:
+            dice = own[roles.index(role)] if role in roles else 0.0
+            rows.append((path, role, [dice, dice], {"steps": 60}))
+    return Cells(cells(*rows, table="VII"))
+
+
+def test_where_only_the_last_domain_counts_no_order_is_better():
+    c = full_matrix(0.9, 0.2, 0.2)
+    assert quantity(order, "What decides")(c).tolist() == pytest.approx([0.7, 0.7])
+    assert quantity(order, "Starting with")(c).tolist() == pytest.approx([0, 0])
+    # A ends with the third domain, B and C with the target; none of them with the source.
+    assert quantity(order, "Training order")(c).tolist() == pytest.approx([0.7 * 2 / 3] * 2)
+
+
+def test_a_best_path_that_is_chance_alone_is_no_better():
+    paths = {order.A: [0.6, 0.2, 0.4], order.B: [0.2, 0.4, 0.6], order.C: [0.4, 0.6, 0.2]}
+    rows = [(path, role, dice, {}) for path, dice in paths.items() for role in ROLES]
+    spans = quantity(order, "Training order")(Cells(cells(*rows, table="VII")))
+    # Whoever was best in the other seeds is worst in this one.
+    assert (spans < 0).all()
+
+
+def test_replay_is_compared_at_the_share_that_was_best_elsewhere():
+    both, none = "source -> source + target", "source -> target"
+
+    def model(train, source, target, seeds=2, **more):
+        return [(train, SOURCE, [source] * seeds, more), (train, TARGET, [target] * seeds, more)]
+
+    tuning = [
+        *model(both, 0.9, 0.1, 1, method="fixed share", share=50.0),
+        *model(both, 0.8, 0.7, 1, method="fixed share", share=10.0),
+    ]
+    shares = [
+        *model(both, 0.9, 0.9, method="fixed share", share=50.0),
+        *model(both, 0.8, 0.6, method="fixed share", share=10.0),
+    ]
+    rivals = model(none, 0.5, 0.7, method="L2-SP", weight=0.1)
+    tables = {"tuning": tuning, "shares": shares, "rivals": rivals}
+    parts = [cells(*rows, table=name) for name, rows in tables.items()]
+    parts[0]["seed"] = 99
+    c = Cells(pd.concat(parts))
+    assert quantity(replay, "Replay is better than L2-SP")(c).dropna().tolist() == pytest.approx(
+        [0.1, 0.1]
+    )
+    assert (
+        quantity(replay, "Replay is better than L2-SP")(Cells(pd.concat(parts[1:]))).dropna().empty
     )
 
 
-def replay_table():
-    none, both = "source -> target", "source -> source + target"
-    parts = [rows(("source", "source", 0.9, 0.9), method="single")]
-    parts.append(rows((none, "source", 0.1, 0.2), (none, "target", 0.8, 0.8), table="VIII",
-                      method="none", rate=0))  # fmt: skip
-    for method, kept in {"appended, random": 0.7, "appended, DQ, printed equation": 0.8,
-                         "controlled, random": 0.6,
-                         "controlled, DQ, printed equation": 0.8}.items():  # fmt: skip
-        parts.append(rows((both, "source", kept, kept), (both, "target", 0.8, 0.7), table="VIII",
-                          method=method, rate=10))  # fmt: skip
-    parts.append(rows((both, "source", 0.8, 0.8), (both, "target", 0.7, 0.7), table="shares",
-                      method="share 50%", rate=10))  # fmt: skip
-    for method, source, target in (("L2-SP", 0.5, 0.5), ("distillation", 0.4, 0.8)):
-        parts.append(rows((none, "source", source, source), (none, "target", target, target),
-                          table="rivals", method=method))  # fmt: skip
-    parts.append(rows((both, "source", 0.8, 0.8), (both, "target", 0.72, 0.72), table="rivals",
-                      method="adaptive replay", rate=10))  # fmt: skip
-    return pd.concat(parts, ignore_index=True)
+def test_replay_is_judged_by_what_both_shares_bring_back():
+    both, none = "source -> source + target", "source -> target"
+    dq, added = {"method": "DQ, printed equation"}, {"setting": "appended"}
+    eight = cells(
+        (none, "source", [0.1, 0.2], {"method": "none", "rate": 0.0}),
+        (both, "source", [0.7, 0.6], dq | added | {"rate": 5.0}),
+        (both, "source", [0.5, 0.8], dq | added | {"rate": 10.0}),
+        table="VIII",
+    )
+    start = cells(("source", "source", [0.9, 1.0], {}), table="V")
+    found = quantity(replay, "Replaying just")(Cells(pd.concat([eight, start])))
+    assert found.tolist() == pytest.approx([0.4 / 0.8, 0.4 / 0.8])
 
 
-def test_replay_is_judged_by_what_it_brings_back_and_what_it_costs():
-    table = replay_table()
-    value = {claim.text[:20]: judge(claim, table).value for claim in replay.CLAIMS}
-    recovered = [(0.8 - 0.1) / 0.8, (0.8 - 0.2) / 0.7]
-    assert value["Replaying just 5–10%"] == pytest.approx(np.mean(recovered))
-    assert value["The target stays sta"] == pytest.approx(-0.05)
-    # DQ minus random: 0.1 appended, 0.2 controlled.
-    assert value["Selection by DQ make"] == pytest.approx(0.15)
-    assert value["Ours: an adaptive sh"] == pytest.approx(0.76 - 0.75)
-    assert value["Ours: replay is bett"] == pytest.approx(0.75 - 0.6)
+def test_a_head_start_is_a_lower_loss_before_either_learning_rate_decays():
+    def rows(train, losses):
+        model = {"losses": losses, "about": {"table": "V", "train": train, "seed": 0}}
+        return pd.DataFrame(transfer.losses([model], 2))
+
+    # Equal in the last fifth of the shorter training, where its learning rate decays.
+    fresh, warm = (
+        rows("target", [1.0] * 32 + [0.1] * 28),
+        rows("source -> target", [0.6] * 32 + [0.1] * 8),
+    )
+    assert list(fresh["step"][:3]) == [1, 3, 5]
+    learned = quantity(forgetting, "What was learned")
+    assert learned(Cells(pd.concat([fresh, warm]))).tolist() == pytest.approx([0.4])
+    assert learned(Cells(fresh)).dropna().empty
 
 
-def test_words_hold_the_numbers_of_their_source():
-    table = replay_table()
-    said = replay_words.for_a_lab({"this run": table})
-    assert "10% of the source: 0.600 / 0.750" in said
-    assert "0.150 / 0.800" in said
-    shown = replay_words.rivals_table(table)
-    assert "L2-SP" in set(shown["method"])
-
-
-def model(path, seed=0):
-    image = {"id": "x", **dict.fromkeys(("iou", "dice", "precision", "recall", "accuracy"), 0.5)}
-    image |= dict.fromkeys(("pq_paper", "pq", "ap_50", "aji", "foreground_dice"), 0.4)
-    images = {role: [image, {**image, "dice": 0.7}] for role in ROLES}
-    check = {"step": 0, "replayed": 0.5, **dict.fromkeys(ROLES, 0.6)}
-    own = {"domains": images, "checks": [check]}
-    return {"method": " -> ".join(path), "rate": None, "seed": seed,
-            "path": [[role] for role in path], **own, "history": [own] * len(path)}  # fmt: skip
-
-
-def test_a_results_table_has_a_row_for_every_domain_and_metric():
-    parameters = TransferParameters(target="monuseg")
-    mixture = model(["source", "target"]) | {"path": [["source"], ["target", "source"]]}
-    table = tables.results_table(parameters, "replay", "VIII", [mixture])
-    assert len(table) == 3 * 10
-    assert set(table["dataset_train"]) == {"source -> source + target"}
-    dice = table[(table["metric"] == "dice") & (table["dataset_test"] == "third")].iloc[0]
-    assert (dice["value"], dice["std"], dice["n"]) == (pytest.approx(0.6), pytest.approx(0.1), 2)
-    assert "target: monuseg" in dice["note"]
-    looks = tables.looks_table(parameters, "replay", [mixture])
-    assert len(looks) == 4
-    assert looks["rate"].eq(0).all()
+def test_retention_along_a_path_comes_from_the_measurements_of_its_stages():
+    found = order.retention(full_matrix(0.9, 0.5, 0.2), order.A)
+    assert found.average_accuracy.mean == pytest.approx((0.9 + 0.5 + 0.2) / 3)
+    # The source fell from 1 to .2, the target from .9 to .5.
+    assert found.forgetting.mean == pytest.approx((0.8 + 0.4) / 2)

@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.chapters.transfer import run as chapter
 from helpers.errors import ParameterError
-from helpers.experiments import stages
-from helpers.experiments.curricula import Arm, Course
+from helpers.experiments import stages, transfer
 from helpers.experiments.stages import (
     WEIGHTS,
     Keep,
@@ -29,7 +27,21 @@ from helpers.training.loop import TrainingPlan
 
 PLAN = TrainingPlan(steps=6, batch_size=4, crop=32, learning_rate=0.05, checkpoint_every=2)
 RECIPE = Recipe(width=2, plan=PLAN, seed=0)
-COURSE = Course(RECIPE, steps=6, learning_rate=0.05, looks=3)
+P = SimpleNamespace(
+    width=2,
+    steps=6,
+    batch_size=4,
+    crop=32,
+    learning_rate=0.05,
+    checkpoint_every=2,
+    fine_steps=6,
+    fine_learning_rate=0.05,
+    looks=3,
+    device="cpu",
+    precision="float32",
+    threads=1,
+    workers=1,
+)
 BOTH = (Portion("target", share=0.75), Portion("source", 0.5, share=0.25))
 
 
@@ -70,7 +82,7 @@ def shelf(domains, tmp_path_factory):
 @pytest.fixture(scope="module")
 def start(shelf):
     """All of the source, from random weights."""
-    stage = COURSE.begin(Portion("source"))
+    stage = transfer.begin(P, 0, Portion("source"))
     shelf.run(stage)
     return stage
 
@@ -122,12 +134,12 @@ def test_only_patches_of_the_chosen_ones_are_trained_on(shelf, domains, monkeypa
 
 
 def test_a_stage_starts_from_the_weights_of_the_one_before(shelf, start):
-    second = stood_still(COURSE.go_on(start, Portion("target")))
+    second = stood_still(transfer.go_on(P, start, Portion("target")))
     shelf.run(second)
     before, after = (parameters(shelf.weights(stage)) for stage in (start, second))
     for name in before:
         torch.testing.assert_close(after[name], before[name], rtol=0, atol=1e-7)
-    learning = COURSE.go_on(start, Portion("target"))
+    learning = transfer.go_on(P, start, Portion("target"))
     shelf.run(learning)
     assert distance(shelf.weights(learning), before) > 1e-3
 
@@ -142,9 +154,9 @@ def test_a_stage_repeats_neither_order_nor_crops_of_the_one_before(shelf, monkey
         return take(feed, rows)
 
     monkeypatch.setattr(Feed, "take", note)
-    course = dataclasses.replace(COURSE, looks=0)
-    first = stood_still(course.begin(Portion("source")))
-    second = stood_still(course.go_on(first, Portion("source")))
+    own = SimpleNamespace(**{**vars(P), "looks": 0})
+    first = stood_still(transfer.begin(own, 0, Portion("source")))
+    second = stood_still(transfer.go_on(own, first, Portion("source")))
     shelf.run(second)
     rows = [np.concatenate(value) for value in seen.values() if isinstance(value, list)]
     assert len(rows) == 2
@@ -175,8 +187,10 @@ def test_the_result_says_how_much_was_replayed(shelf):
 
 def test_a_teacher_an_anchor_and_replay_each_change_what_is_learned(shelf, start):
     keeps = {"plain": Keep(), "anchor": Keep(anchor=5.0), "teacher": Keep(teacher=5.0)}
-    stages = {name: COURSE.go_on(start, Portion("target"), keep=k) for name, k in keeps.items()}
-    stages["replay"] = COURSE.go_on(start, *BOTH)
+    stages = {
+        name: transfer.go_on(P, start, Portion("target"), keep=k) for name, k in keeps.items()
+    }
+    stages["replay"] = transfer.go_on(P, start, *BOTH)
     for stage in stages.values():
         shelf.run(stage)
     weights = {name: shelf.weights(stage) for name, stage in stages.items()}
@@ -189,7 +203,7 @@ def test_a_teacher_an_anchor_and_replay_each_change_what_is_learned(shelf, start
 
 
 def test_looks_show_all_domains_before_during_and_after(shelf, start, domains):
-    checks = shelf.run(COURSE.go_on(start, Portion("target")))["checks"]
+    checks = shelf.run(transfer.go_on(P, start, Portion("target")))["checks"]
     assert [check["step"] for check in checks] == [0, 2, 4, 6]
     for check in checks:
         assert set(check) == {"step", "replayed", *domains}
@@ -201,9 +215,9 @@ RULE = AdaptiveShare(low=0.1, high=0.5, tolerance=0.2)
 
 
 def adaptive_stage(start, looks=4):
-    course = dataclasses.replace(COURSE, steps=8, looks=looks)
+    own = SimpleNamespace(**{**vars(P), "fine_steps": 8, "looks": looks})
     portions = (Portion("target", share=0.5), Portion("source", 0.5, share=0.5))
-    return course.go_on(start, *portions, keep=Keep(adaptive=RULE))
+    return transfer.go_on(own, start, *portions, keep=Keep(adaptive=RULE))
 
 
 def test_the_adaptive_share_follows_what_is_forgotten(shelf, start, domains, monkeypatch):
@@ -302,23 +316,23 @@ def test_a_stage_killed_and_run_again_ends_the_same(
 def run_path(domains, tmp_path_factory):
     """Trains a path of two stages through the chapters' door, in a folder of that name."""
     root = tmp_path_factory.mktemp("paths")
-    last = guarded(COURSE.begin(Portion("source")))
+    last = guarded(transfer.begin(P, 0, Portion("source")))
 
     def run(name):
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("BOOK_RUNS_DIR", str(root / name))
-            (row,) = chapter.train(SimpleNamespace(workers=1), domains, [Arm("path", last)])
-            store = chapter.trial_store(domains)
+            (row,) = transfer.run(P, [transfer.Arm(last, {"table": "paths"})], domains)
+            store = transfer.trial_store(domains)
         return row, [read_torch(store.path(stage) / WEIGHTS) for stage in last.path]
 
     return run
 
 
-def test_a_path_is_told_with_its_history_and_not_trained_twice(run_path, monkeypatch):
+def test_a_path_is_told_by_its_domains_and_not_trained_twice(run_path, monkeypatch):
     row, _ = run_path("whole")
-    assert row["path"] == [["source"], ["target", "source"]]
-    assert [len(stage["losses"]) for stage in row["history"]] == [6, 8]
-    assert (row["method"], row["rate"], row["seed"]) == ("path", None, 0)
+    told = {"table": "paths", "train": "source -> source + target", "steps": 8, "seed": 0}
+    assert row["about"] == told
+    assert len(row["losses"]) == 8
     kill_at(monkeypatch, 1)
     assert run_path("whole")[0] == row
 
@@ -344,6 +358,8 @@ def test_a_path_killed_between_and_inside_stages_ends_the_same(run_path, monkeyp
 
 
 def test_a_stage_is_described_by_its_path(start):
-    second = COURSE.go_on(start, Portion("target"), Portion("source", 0.25), Portion("third", 0))
+    second = transfer.go_on(
+        P, start, Portion("target"), Portion("source", 0.25), Portion("third", 0)
+    )
     assert describe(second) == "source -> target + 25% source"
     assert second.learned == ("target", "source")

@@ -1,1 +1,0 @@
-"""What the chapters on transfer share: domains, stages, tables, figures (arXiv 2511.04803)."""
