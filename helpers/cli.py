@@ -325,7 +325,7 @@ def _finetune(options: argparse.Namespace) -> None:
 
 
 def _report(comparison: "Comparison") -> None:
-    from helpers.chapters.own_model import write_figure
+    from helpers.own_model.figure import write_figure
     from helpers.own_model.report import FIGURE, in_words, write_report
 
     rows = write_report(comparison)

@@ -13,10 +13,10 @@ LAYERS = [
     {"cli"},
     {"doctor"},
     {"chapters"},
-    # Its report draws with what the book draws with.
-    {"annotate"},
+    # Their reports draw with what the book draws with.
+    {"annotate", "own_model"},
     {"book"},
-    {"experiments", "own_model"},
+    {"experiments"},
     {"training", "pretraining", "replay", "transferability"},
     {"models", "features", "quantization", "retention", "views"},
     {"data"},

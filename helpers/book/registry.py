@@ -4,7 +4,6 @@ import ast
 import json
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +33,7 @@ class Chapter:
     @property
     def module(self) -> str:
         """Whose ``Parameters`` is the chapter's schema, ``CLAIMS`` and ``GATES`` its rules."""
-        name = f"helpers.chapters.{self.name.replace('-', '_')}"
-        return f"{name}.parameters" if find_spec(name).submodule_search_locations else name
+        return f"helpers.chapters.{self.name.replace('-', '_')}"
 
     @property
     def schema(self) -> type[ChapterParameters]:

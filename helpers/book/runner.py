@@ -14,7 +14,7 @@ from helpers.book import results
 from helpers.book.records import environment, read_record
 from helpers.book.registry import Chapter, find_chapter
 from helpers.errors import UserError
-from helpers.files import write_json, write_text
+from helpers.files import write_json
 from helpers.leftovers import remove_leftovers
 from helpers.paths import PROJECT, runs_dir
 
@@ -242,11 +242,8 @@ def record_run(run: Run) -> list[Path]:
     partial = differing == {"seeds"} and set(record["seeds"]) < set(planned["seeds"])
     stem = f"{chapter}-{profile if partial or not differing else run.folder.name}"
     target = results.FOLDER / "recorded"
-    table = results.read_table(run.folder / RESULTS)
-    if "source" in table:
-        table = table.assign(source="recorded")
     written = [target / f"{stem}.csv", target / f"{stem}.json"]
-    write_text(written[0], table.to_csv(index=False, lineterminator="\n"))
+    shutil.copyfile(run.folder / RESULTS, written[0])
     write_json(written[1], record)
     if (run.folder / results.IMAGES).is_file():
         written.append(target / f"{stem}-{results.IMAGES}")
