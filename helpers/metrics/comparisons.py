@@ -12,28 +12,22 @@ Two questions hide in "is it better", and each has its test:
 - after other trainings, on these very images: `sign_flip_over_runs`. With few runs it cannot say
   much, and `smallest_p` tells how little.
 
-`hierarchical_interval` lets runs and images vary together. `effect_sizes` say how large a
-difference is, `holm` corrects for many comparisons, and `power_over_runs` and
-`smallest_detectable` say what the number of runs could show at all.
+`holm` corrects for many comparisons. The interval in which runs and images vary together is
+:func:`helpers.book.claims.interval`.
 
 Differences are always a - b. Means of differences are rounded to 1e-12 of the largest value before
 they are ranked or compared, so that values that are equal but for rounding count as equal.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from helpers.errors import ParameterError
 
-Unit = Literal["runs", "images", "groups"]
-
 # All sign patterns are enumerated: 2^19 sums, the first sign being fixed by symmetry.
 MOST_RUNS = 20
-# Resamples are drawn in blocks of about this many weights (8 bytes each).
-_BLOCK = 1 << 21
 _ROUNDING = 1e-12
 
 
@@ -70,98 +64,6 @@ class SignFlipTest:
     p: float
     smallest_p: float
     runs: int
-
-
-@dataclass(frozen=True)
-class HierarchicalInterval:
-    """Mean difference with a bootstrap interval over runs and images.
-
-    Attributes:
-        mean: of a - b over runs and images.
-        low, high: percentile interval; NaN if there is one run and one image (or group).
-        level: nominal coverage.
-        resampled: what was resampled, of ``"runs"`` and ``"images"`` or ``"groups"``; what there is
-            but one of is missing, and then the interval says nothing about it.
-    """
-
-    mean: float
-    low: float
-    high: float
-    level: float
-    resampled: tuple[Unit, ...]
-
-
-@dataclass(frozen=True)
-class EffectSizes:
-    """How large a paired difference is, measured by its own spread or by ranks.
-
-    Attributes:
-        d_z: Cohen's d of paired values, mean over sample standard deviation; infinite if all
-            differences are equal and not zero, 0 if all are zero, NaN for one pair.
-        g_z: d_z without its small-sample bias (Hedges 1981); NaN below three pairs.
-        rank_biserial: matched-pairs rank-biserial correlation, -1..1: (W+ - W-) / (W+ + W-), W+ and
-            W- the sums of the ranks of positive and negative differences; 0 if all are zero.
-        superiority: probability of superiority, 0..1: share of pairs in which a is larger, pairs
-            without a difference counted half.
-        n: number of pairs.
-    """
-
-    d_z: float
-    g_z: float
-    rank_biserial: float
-    superiority: float
-    n: int
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Everything about two arms; see the classes of the parts.
-
-    Attributes:
-        difference: mean of a - b with its interval over runs and images.
-        images: test over images (or groups), for these networks.
-        runs: test over runs, for these images.
-        effect_images, effect_runs: effect sizes of the two.
-    """
-
-    difference: HierarchicalInterval
-    images: WilcoxonTest
-    runs: SignFlipTest
-    effect_images: EffectSizes
-    effect_runs: EffectSizes
-
-
-def compare(
-    a: np.ndarray,
-    b: np.ndarray,
-    rng: np.random.Generator,
-    groups: Sequence[str] | None = None,
-    *,
-    level: float = 0.95,
-    n_resamples: int = 2000,
-) -> Comparison:
-    """Compare two arms that were measured on the same runs and images.
-
-    With groups of different sizes the mean difference is over images, while the test and the
-    effect size over groups count every group once.
-
-    Args:
-        a, b: floats (runs, images), finite.
-        rng: source of the resamples.
-        groups: group (patient, source image) of every image, kept whole everywhere.
-        level, n_resamples: as for `hierarchical_interval`.
-
-    Raises:
-        ParameterError: as the functions that it calls.
-    """
-    over_images = image_differences(a, b, groups)
-    return Comparison(
-        difference=hierarchical_interval(a, b, rng, groups, level=level, n_resamples=n_resamples),
-        images=wilcoxon_over_images(a, b, groups),
-        runs=sign_flip_over_runs(a, b),
-        effect_images=effect_sizes(over_images),
-        effect_runs=effect_sizes(run_differences(a, b)),
-    )
 
 
 def image_differences(
@@ -278,90 +180,6 @@ def smallest_p(runs: int) -> float:
     return 2.0 / 2.0**runs
 
 
-def hierarchical_interval(
-    a: np.ndarray,
-    b: np.ndarray,
-    rng: np.random.Generator,
-    groups: Sequence[str] | None = None,
-    *,
-    level: float = 0.95,
-    n_resamples: int = 2000,
-) -> HierarchicalInterval:
-    """Percentile bootstrap interval of the mean difference over runs and images.
-
-    Each resample draws runs, then images, with replacement and both arms together. All runs of a
-    resample share its images, as all runs share the test set (Owen 2007, the pigeonhole bootstrap);
-    to draw images afresh for every run would treat R runs as R test sets, and the interval would be
-    too narrow. A group is drawn whole, with all its images.
-
-    With many runs and images it is a little too wide, because scatter that belongs to neither runs
-    nor images counts about three times (Owen 2007). With few runs it is too narrow, because
-    resampling R runs understates their variance by (R - 1) / R and there are no tails to draw from:
-    with five runs read it beside `helpers.metrics.student_interval` over runs.
-
-    Args:
-        a, b: floats (runs, images), finite.
-        rng: source of the resamples; the same state gives the same interval.
-        groups: group (patient, source image) of every image.
-        level: nominal coverage, between 0 and 1.
-        n_resamples: at least 100.
-
-    Raises:
-        ParameterError: ``level``, ``rng`` or ``n_resamples`` out of range, and as for
-            `image_differences`.
-    """
-    _check_bootstrap(rng, level, n_resamples)
-    first, second = _arms(a, b)
-    differences = first - second
-    mean = float(differences.mean())
-    member, sizes = _members(groups, differences.shape[1])
-    # Centred, so that a constant difference gives its mean exactly.
-    sums = np.zeros((len(differences), sizes.size))
-    np.add.at(sums.T, member, (differences - mean).T)
-    resampled = _varying(len(differences), sizes.size, "images" if groups is None else "groups")
-    if not resampled:
-        return HierarchicalInterval(mean, float("nan"), float("nan"), level, resampled)
-    means = mean + np.concatenate(list(_resampled_means(sums, sizes, rng, n_resamples)))
-    low, high = np.quantile(means, ((1 - level) / 2, (1 + level) / 2))
-    return HierarchicalInterval(mean, float(low), float(high), level, resampled)
-
-
-def effect_sizes(differences: Sequence[float]) -> EffectSizes:
-    """Effect sizes of paired differences, as `image_differences` or `run_differences` give them.
-
-    Rank-biserial correlation after Kerby (2014), with the ranks of `wilcoxon_over_images`; the
-    correction of d_z is Hedges's exact one, Gamma(m/2) / (sqrt(m/2) Gamma((m-1)/2)), m = n - 1.
-    Over images d_z is measured by the spread of images, over runs by that of runs: one difference
-    has two sizes, which are not to be compared with each other.
-
-    Args:
-        differences: floats (n,), finite, n at least 1.
-
-    Raises:
-        ParameterError: another shape, NaN or infinity.
-    """
-    from scipy.stats import rankdata
-
-    values = np.asarray(differences, dtype=np.float64)
-    if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all():
-        raise ParameterError(
-            f"differences of shape {values.shape}, {np.count_nonzero(~np.isfinite(values))} of "
-            "them NaN or infinite: expected a vector of at least one finite number"
-        )
-    d_z = _standardised(values)
-    above, below = values > 0, values < 0
-    ranks = rankdata(np.abs(values))
-    total = ranks[above].sum() + ranks[below].sum()
-    balance = (ranks[above].sum() - ranks[below].sum()) / total if total else 0.0
-    return EffectSizes(
-        d_z=d_z,
-        g_z=d_z * _hedges_factor(values.size - 1),
-        rank_biserial=float(balance),
-        superiority=float((1 + above.mean() - below.mean()) / 2),
-        n=values.size,
-    )
-
-
 def holm(p_values: Sequence[float]) -> np.ndarray:
     """Adjust p values for the number of comparisons (Holm 1979).
 
@@ -388,111 +206,6 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(stepped, 1)
     return adjusted
-
-
-def power_over_runs(difference: float, std: float, runs: int, *, alpha: float = 0.05) -> float:
-    """Probability that a paired t test over runs finds a true difference.
-
-    From the noncentral t distribution with ``runs - 1`` degrees of freedom and noncentrality
-    sqrt(runs) difference / std, two-sided (computed for t squared, which is noncentral F). The test
-    is that of `helpers.metrics.statistics.student_interval`: does the interval at level 1 - alpha
-    leave out zero? It is not `sign_flip_over_runs`, whose power is zero where `smallest_p` is above
-    ``alpha``. Assumes that differences of runs scatter normally.
-
-    Args:
-        difference: true mean of a - b.
-        std: standard deviation over runs of a run's difference, above 0.
-        runs: at least 2.
-        alpha: level of the test; divide it by the number of comparisons to plan for `holm` (then
-            the power is a lower bound).
-
-    Returns:
-        ``alpha``..1; ``alpha`` if there is no difference.
-
-    Raises:
-        ParameterError: an argument out of range.
-    """
-    _check_design(std, runs, alpha)
-    if not np.isfinite(difference):
-        raise ParameterError(f"difference={difference}: expected a finite number")
-    return _power(np.sqrt(runs) * abs(difference) / std, runs, alpha)
-
-
-def smallest_detectable(std: float, runs: int, *, alpha: float = 0.05, power: float = 0.8) -> float:
-    """Smallest true difference that `power_over_runs` finds with the given probability.
-
-    Args:
-        std, runs, alpha: as for `power_over_runs`.
-        power: above ``alpha``, below 1.
-
-    Returns:
-        In the unit of ``std``; with five runs, 5 % and 80 % it is 1.68 standard deviations.
-
-    Raises:
-        ParameterError: an argument out of range.
-    """
-    from scipy.optimize import brentq
-
-    _check_design(std, runs, alpha)
-    if not alpha < power < 1:
-        raise ParameterError(f"power={power}: expected above alpha={alpha} and below 1")
-    highest = 4.0
-    while _power(highest, runs, alpha) < power:
-        highest *= 2
-    shift = brentq(lambda nc: _power(nc, runs, alpha) - power, 0, highest, xtol=1e-10)
-    return float(shift * std / np.sqrt(runs))
-
-
-def _power(shift: float, runs: int, alpha: float) -> float:
-    """Power of the two-sided t test at a noncentrality of ``shift``, at least 0."""
-    from scipy.stats import f, ncf
-
-    if shift == 0:
-        return alpha
-    # Not scipy's noncentral t: it is NaN in the far tail, where its share is nothing.
-    return float(ncf.sf(f.isf(alpha, 1, runs - 1), 1, runs - 1, shift**2))
-
-
-def _standardised(values: np.ndarray) -> float:
-    if values.size < 2:
-        return float("nan")
-    if np.ptp(values) == 0:
-        return float(np.copysign(np.inf, values[0])) if values[0] else 0.0
-    return float(values.mean() / values.std(ddof=1))
-
-
-def _hedges_factor(freedom: int) -> float:
-    if freedom < 2:
-        return float("nan")
-    from scipy.special import gammaln
-
-    logarithm = gammaln(freedom / 2) - gammaln((freedom - 1) / 2)
-    return float(np.exp(logarithm) / np.sqrt(freedom / 2))
-
-
-def _resampled_means(
-    sums: np.ndarray, sizes: np.ndarray, rng: np.random.Generator, n_resamples: int
-) -> Iterator[np.ndarray]:
-    """Means of resamples of both axes, in blocks.
-
-    Args:
-        sums: (runs, units), sum over a unit's images.
-        sizes: (units,), its images.
-    """
-    runs, units = sums.shape
-    per_block = max(1, _BLOCK // (runs + units))
-    for start in range(0, n_resamples, per_block):
-        block = min(per_block, n_resamples - start)
-        run_times = rng.multinomial(runs, np.full(runs, 1 / runs), size=block)
-        unit_times = rng.multinomial(units, np.full(units, 1 / units), size=block)
-        totals = ((run_times @ sums) * unit_times).sum(axis=1)
-        yield totals / (runs * (unit_times @ sizes))
-
-
-def _varying(runs: int, units: int, name: Unit) -> tuple[Unit, ...]:
-    """Those axes along which there is something to resample."""
-    both: tuple[tuple[Unit, int], ...] = (("runs", runs), (name, units))
-    return tuple(axis for axis, count in both if count > 1)
 
 
 def _arms(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -532,23 +245,3 @@ def _rounded(means: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.nda
         return np.zeros_like(means)
     step = largest * _ROUNDING
     return np.round(means / step) * step
-
-
-def _check_bootstrap(rng: np.random.Generator, level: float, n_resamples: int) -> None:
-    if not isinstance(rng, np.random.Generator):
-        raise ParameterError(
-            f"rng is {rng!r}; a bootstrap needs a random generator: np.random.default_rng(seed)"
-        )
-    if not 0 < level < 1:
-        raise ParameterError(f"level is {level}; expected a coverage between 0 and 1, such as 0.95")
-    if n_resamples < 100:
-        raise ParameterError(f"n_resamples is {n_resamples}; expected at least 100, better 2000")
-
-
-def _check_design(std: float, runs: int, alpha: float) -> None:
-    if not (np.isfinite(std) and std > 0):
-        raise ParameterError(f"std={std}: expected a finite number above 0, the spread over runs")
-    if runs < 2:
-        raise ParameterError(f"runs={runs}: expected at least 2; one run shows no spread")
-    if not 0 < alpha < 1:
-        raise ParameterError(f"alpha={alpha}: expected a level between 0 and 1, such as 0.05")

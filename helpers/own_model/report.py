@@ -9,7 +9,7 @@ import numpy as np
 
 from helpers.errors import DataError
 from helpers.files import write_json, write_text
-from helpers.metrics.statistics import paired_difference
+from helpers.metrics import bootstrap_interval
 from helpers.own_model.checkpoint import CELLPOSE_WIDTH, Model
 from helpers.own_model.retention import Comparison, Side
 
@@ -57,13 +57,17 @@ def _row(side: Side, metric: str, seed: int) -> Row:
     before, after = (
         np.array([row[metric] for row in rows], dtype=float) for rows in (side.before, side.after)
     )
-    drop = paired_difference(before, after, np.random.default_rng([seed, 11]))
     counted = ~np.isnan(before - after)
-    means = [
-        float(part[counted].mean()) if counted.any() else float("nan") for part in (before, after)
-    ]
-    ends = drop.mean, drop.low, drop.high, drop.n, drop.excluded
-    return Row(side.data.name, side.role, metric, *means, *ends)
+    n = int(counted.sum())
+    numbers = [float("nan")] * 5
+    if n:
+        lost = (before - after)[counted]
+        ends = bootstrap_interval(lost, np.random.default_rng([seed, 11]))
+        numbers = [
+            *(float(part[counted].mean()) for part in (before, after, before - after)),
+            *ends,
+        ]
+    return Row(side.data.name, side.role, metric, *numbers, n, len(counted) - n)
 
 
 def write_report(comparison: Comparison) -> list[Row]:
