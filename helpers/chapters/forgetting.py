@@ -30,7 +30,7 @@ class Parameters(TransferParameters):
     )
     rates: Shares = Field([0.1], description="shares of the source")
     learning_rates: Positives = Field(
-        [0.01], description="further learning rates of fine-tuning on the target"
+        [0.0004], description="further, lower learning rates of fine-tuning on the target"
     )
     invert_target: bool = Field(
         True, description="also with the target's polarity made that of the source"
