@@ -46,7 +46,7 @@ class Parameters(StartingParameters):
     projections: list[Literal["umap", "tsne", "pca"]] = Field(
         ["umap"], description="maps; the first is drawn start by start, too"
     )
-    shuffles: int = Field(40, ge=20, description="of the patches, to see what chance gives")
+    shuffles: int = Field(20, ge=20, description="of the patches, to see what chance gives")
 
     @field_validator("projections")
     @classmethod

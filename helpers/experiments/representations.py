@@ -199,10 +199,11 @@ def measure(p: Any, seen: Seen, patches: Patches) -> pd.DataFrame:
     """How alike all networks are, as rows of results.
 
     Tables, each by ``train`` (data set), ``place`` and ``seed``: ``pairs`` (fine-tuned networks of
-    two starts, ``start`` and ``other``), ``before`` (two encoders before that), ``moved`` (an
-    encoder before and after), all with ``number``: the value, what shuffled patches give (mean, low
-    and high end of 95 %), the way from there to identity, and p; ``clouds`` (are the starts told
-    apart?) and ``reordered`` (is a network, from itself with reordered channels?).
+    two starts, ``start`` and ``other``), ``before`` (two encoders before that, and two draws of
+    random weights) and ``moved`` (an encoder before and after), all with ``number``: the value,
+    what shuffled patches give (mean, low and high end of 95 %), the way from there to identity, and
+    p; ``clouds`` (are the starts told apart?) and ``reordered`` (is a network, from itself with
+    reordered channels?).
     """
     return pd.DataFrame(row for row in _measured(p, seen, patches) if np.isfinite(row["value"]))
 
@@ -213,6 +214,8 @@ def _measured(p: Any, seen: Seen, patches: Patches) -> Iterator[dict]:
         for place, features in by_place(seen, train, seed).items():
             at = {"train": train or None, "place": place, "seed": seed, "n": len(patches)}
             for one, other in combinations(features, 2):
+                if other == ANOTHER and one != RANDOM:
+                    continue
                 pair = at | {"table": "pairs" if train else "before", "start": one, "other": other}
                 yield from _similar(p, pair, features[one], features[other])
             if train:

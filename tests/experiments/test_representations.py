@@ -17,6 +17,7 @@ from helpers.experiments.representations import (
     DEEPEST,
     FIRST,
     PLACES,
+    RANDOM,
     Patches,
     encoder_features,
     joint_maps,
@@ -220,7 +221,7 @@ def test_what_is_measured_follows_the_features():
     rng = np.random.default_rng(0)
     shared, own, another = rng.normal(size=(3, 12, 5))
     turn = np.linalg.qr(rng.normal(size=(5, 5)))[0]
-    starts = {"a": shared, "b": 3 * shared @ turn + 1, "c": own}
+    starts = {RANDOM: shared, "b": 3 * shared @ turn + 1, "c": own}
     seen = {("", name, 7): {FIRST: x, DEEPEST: x} for name, x in starts.items()}
     seen |= {("", ANOTHER, 7): {FIRST: another, DEEPEST: another}}
     seen |= {("one", name, 7): dict.fromkeys(PLACES, x) for name, x in starts.items()}
@@ -229,10 +230,10 @@ def test_what_is_measured_follows_the_features():
     assert set(table["seed"]) == {7}
     at = {"table": "pairs", "place": DECODER, "train": "one", "number": "value"}
     for metric, same in (("debiased_cka", 1), ("neighbours", 1), ("procrustes", 0)):
-        assert c(metric, start="a", other="b", **at)[7] == pytest.approx(same, abs=1e-9)
-    assert c("debiased_cka", start="a", other="c", **at)[7] < 0.7
+        assert c(metric, start=RANDOM, other="b", **at)[7] == pytest.approx(same, abs=1e-9)
+    assert c("debiased_cka", start=RANDOM, other="c", **at)[7] < 0.7
     before = {"table": "before", "place": FIRST, "train": None, "number": "value"}
-    assert c("debiased_cka", start="a", other=ANOTHER, **before)[7] < 0.7
+    assert c("debiased_cka", start=RANDOM, other=ANOTHER, **before)[7] < 0.7
     moved = c.where(table="moved", metric="debiased_cka", number="value")
     assert len(moved) == 3 * 2
     assert moved["value"].to_numpy() == pytest.approx(np.ones(6))
