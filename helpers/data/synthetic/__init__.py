@@ -52,8 +52,8 @@ def generate_sample(
 
     Returns:
         Sample with a float32 image (height, width, 3) of whole grey values 0..255 and int32 labels.
-        Instances are 4-connected and numbered 1..K without gaps; there may be none in an unlucky
-        small picture. Classes are numbered as in ``CLASSES``; any of them may be missing.
+        Instances are 4-connected and numbered 1..K without gaps, K at least 1. Classes are
+        numbered as in ``CLASSES``; any of them may be missing.
         ``modality`` is ``KIND/VARIANT`` (of glands ``GRADE/PATTERN``, the grade benign or
         malignant); ``group`` is the picture itself, or its patient (``GROUP_SIZES``).
 
@@ -74,6 +74,8 @@ def generate_sample(
         group, number = divmod(index, GROUP_SIZES[domain])
         arguments += [generator(f"{domain}/group", seed, group), number]
     image, labels, modality = DOMAINS[domain](*arguments)
+    while domain not in CLASSES and not labels.any():
+        image, labels, modality = DOMAINS[domain](*arguments)
     prefix = f"{domain}-{size[0]}x{size[1]}-s{seed}"
     group = group_name(domain, index, prefix)
     return Sample(image, labels, f"{prefix}-{index:05d}", group, modality)

@@ -47,15 +47,23 @@ def field(rng: Rng, size: Size, scale: float, octaves: int = 1) -> np.ndarray:
     """
     total = np.zeros(size, np.float32)
     for k in range(octaves):
-        step = max(scale / 2**k, 1.0)
-        grid = rng.standard_normal([int(n / step) + 4 for n in size], dtype=np.float32)
-        if step > 1:
-            wide = [round(n * step) for n in grid.shape[::-1]]
-            grid = _GAIN * cv2.resize(grid, wide, interpolation=cv2.INTER_CUBIC)
-        # A random window, or the nodes would lie at the same pixels of all pictures.
-        top, left = (int(step * (1 + rng.random())) for _ in range(2))
-        total += np.float32(0.5**k) * grid[top : top + size[0], left : left + size[1]]
+        total += np.float32(0.5**k) * _octave(rng, size, scale / 2**k)
     return total / np.float32(np.sqrt((0.25 ** np.arange(octaves)).sum()))
+
+
+def _octave(rng: Rng, size: Size, step: float) -> np.ndarray:
+    if step <= 1:
+        return rng.standard_normal(size, dtype=np.float32)
+    if step > 12:  # the same on a reduced picture
+        factor = int(step // 6)
+        small = _octave(rng, tuple(n // factor + 2 for n in size), step / factor)
+        return cv2.resize(small, None, fx=factor, fy=factor)[: size[0], : size[1]]
+    grid = rng.standard_normal([int(n / step) + 4 for n in size], dtype=np.float32)
+    wide = [round(n * step) for n in grid.shape[::-1]]
+    large = _GAIN * cv2.resize(grid, wide, interpolation=cv2.INTER_CUBIC)
+    # A random window, or the nodes would lie at the same pixels of all pictures.
+    top, left = (int(step * (1 + rng.random())) for _ in range(2))
+    return large[top : top + size[0], left : left + size[1]]
 
 
 def streaks(rng: Rng, size: Size, width: float, length: float, angle: float) -> np.ndarray:

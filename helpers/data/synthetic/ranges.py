@@ -46,22 +46,22 @@ CYTO = {
         "spacing": (0.8, 0.95), "swell": 3.0, "ruffle": 0.05, "lobes": 0.03, "cover": (0.5, 0.9),
         "body": (0.05, 0.25), "rim": (0.8, 1.4), "rim_width": 0.04, "texture": (0.15, 0.4)}),
     "fluorescence/spindles": (0.12, {
-        "diameter": (22, 30), "elongation": (2.2, 3.6), "align": 0.4, "lobes": 0.08, "bend": 0.15,
+        "diameter": (26, 34), "elongation": (2.0, 3.2), "align": 0.4, "lobes": 0.08, "bend": 0.15,
         "fibre": 0.25, "nucleus": (0.5, 0.7)}),
     "fluorescence/packed": (0.12, {
-        "diameter": (20, 34), "spacing": (0.75, 0.95), "swell": 0.15, "ruffle": 0.03,
+        "diameter": (24, 36), "spacing": (0.75, 0.95), "swell": 0.15, "ruffle": 0.03,
         "lobes": 0.04, "texture": (0.05, 0.2), "exposure": (100, 200)}),
     "fluorescence/vesicles": (0.12, {
-        "body": 0.12, "puncta": (2.0, 3.0), "elongation": (1.0, 1.8), "lobes": 0.12, "floor": 0.02,
+        "body": 0.3, "puncta": (1.5, 2.5), "elongation": (1.0, 1.8), "lobes": 0.12, "floor": 0.02,
         "exposure": (100, 160)}),
 }
 _GREY = {"imaging": "transmitted", "variation": 0.2, "uneven": (0.02, 0.04), "psf": 0.8,
          "light": (0.1, 0.4), "read": (1.5, 4), "level": (110, 160)}
 MULTI = {
     "mixture/phase-contrast": (0.2, {
-        **_GREY, "diameter": (24, 38), "elongation": (1.2, 2.6), "lobes": 0.15, "spikes": (0, 1),
-        "bend": 0.1, "spacing": (0.75, 1.2), "cover": (0.5, 1.0), "body": -1.0, "texture": 0.3,
-        "phase": 0.9, "phase_width": (0.12, 0.18), "halo": (0.6, 1.0), "exposure": (45, 75)}),
+        **_GREY, "diameter": (26, 40), "elongation": (1.1, 2.2), "lobes": 0.12, "bend": 0.1,
+        "spacing": (0.78, 1.1), "cover": (0.5, 1.0), "body": -1.0, "texture": 0.3, "phase": 0.8,
+        "phase_width": (0.14, 0.2), "halo": (0.8, 1.2), "exposure": (50, 80)}),
     "mixture/brightfield": (0.14, {
         **_GREY, "diameter": (22, 38), "spacing": (0.85, 1.3), "body": 0.0, "rim": -1.0,
         "ring": 0.6, "halo": 0.3, "puncta": 0.2, "exposure": (30, 55)}),
@@ -69,10 +69,10 @@ MULTI = {
         **_GREY, "diameter": (26, 40), "spacing": (0.8, 1.2), "soft": 0.16, "relief": (6, 9),
         "nucleus": 0.45, "nucleus_level": 0.35, "hole": 0.0, "exposure": 45}),
     "mixture/bacteria": (0.14, {
-        **_GREY, "diameter": (9, 12), "spread": 0.1, "rod": (1.2, 3.0), "bend": (0.0, 0.06),
+        **_GREY, "diameter": (10, 13), "spread": 0.1, "rod": (1.0, 2.4), "bend": (0.0, 0.06),
         "align": (0.2, 3.0), "texture": 0.1, "spacing": (1.5, 2.6), "cover": (0.5, 1.0),
-        "patch": (6, 9), "pairs": 0.7, "sister": 1.0, "body": -1.0, "soft": 0.15, "halo": 0.3,
-        "halo_width": 0.3, "light": (0.3, 0.6), "exposure": (50, 90)}),
+        "patch": (6, 9), "pairs": 0.6, "sister": 1.0, "body": -1.0, "soft": 0.15, "halo": 0.3,
+        "halo_width": 0.3, "light": (0.2, 0.5), "exposure": (50, 90)}),
     "mixture/dark-field-nuclei": (0.18, {
         "coloured": 0, "diameter": (16, 34), "elongation": (1.1, 1.6), "lobes": (0.03, 0.1),
         "spacing": (0.85, 1.4), "cover": (0.5, 1.0), "texture": 0.3}),
@@ -91,13 +91,13 @@ MULTI = {
 TISSUE = {
     "um": 4.0, "of glands": 0, "thickness": (0.2, 0.6),  # unevenness of the section
     # nuclei: width, spacing in widths, deviation of the width, share that may be hidden
-    "nucleus": (5.5, 7.5), "spacing": (1.0, 1.4), "pleomorphism": (0.1, 0.2),
-    "elongation": (1.1, 1.6), "overlap": 0.2, "chromatin": (1.0, 1.7),  # haematoxylin
+    "nucleus": (6, 8), "spacing": (1.1, 1.5), "pleomorphism": (0.1, 0.2),
+    "elongation": (1.1, 1.6), "overlap": 0.1, "chromatin": (1.2, 1.9),  # haematoxylin
     "vesicular": (0.2, 0.8),  # pale nuclei with a dark envelope, against dark solid ones
-    "lymphocytes": (0.0, 0.2), "spindles": (0.6, 1.0),  # share of the area; density in stroma
+    "lymphocytes": (0.0, 0.1), "spindles": (0.4, 0.8),  # share of the area; density in stroma
     # shares of connective tissue and of empty spaces; stains
     "stroma": (0.2, 0.5), "gap": (0.0, 0.1), "gap_scale": (8, 15), "fibre": (0.7, 1.0),
-    "eosin": (0.35, 0.65), "collagen": (0.6, 1.3), "basophilia": (0.1, 0.5),
+    "eosin": (0.35, 0.65), "collagen": (0.5, 1.15), "basophilia": (0.1, 0.45),
     "clear": 0.0, "foam": (0.0, 0.3), "membranes": 0.0,
     # glands: diameter (0: none), spacing and deviation in diameters, least stroma between two
     "gland": 0.0, "gland_spacing": (0.8, 0.98), "gland_spread": 0.15, "septum": (6, 14),
@@ -106,14 +106,13 @@ TISSUE = {
     "lumen": (0.1, 0.3), "height": (22, 28), "closed": (0.0, 0.2), "ragged": 1.0, "holes": 0.0,
     "goblet": 0.0, "rows": (1.0, 1.4),  # fullness of mucus; rows of nuclei
 }
-_SOLID = {"stroma": (0.05, 0.3), "spacing": (0.95, 1.2), "basophilia": (0.2, 0.5)}
-_STROMAL = {"stroma": (0.6, 0.9), "nucleus": (5, 6.5), "lymphocytes": (0.1, 0.3)}
-_CLEAR = {"clear": (0.6, 0.9), "membranes": (0.6, 1.2), "nucleus": (5, 6.5),
-          "spacing": (1.2, 1.7), "lymphocytes": (0.1, 0.3)}
+_SOLID = {"stroma": (0.05, 0.3), "spacing": (1.05, 1.25), "basophilia": (0.2, 0.5)}
+_STROMAL = {"stroma": (0.6, 0.9), "nucleus": (5.5, 7), "lymphocytes": (0.05, 0.2)}
+_CLEAR = {"clear": (0.6, 0.9), "membranes": (0.6, 1.2), "nucleus": (5.5, 7),
+          "spacing": (1.2, 1.7)}
 _LOOSE = {"gap": (0.25, 0.45), "gap_scale": (6, 10), "stroma": (0.05, 0.25), "vesicular": 0.2}
-_BRAIN = {"stroma": 0.02, "gap": 0.01, "foam": (0.5, 0.9), "spacing": (1.3, 1.9),
-          "nucleus": (5, 7), "vesicular": 0.2}
-_ACINI = {"gland": (34, 46), "septum": 2, "lumen": 0.4, "height": 13, "spacing": (0.85, 1.0),
+_BRAIN = {"stroma": 0.02, "gap": 0.01, "foam": (0.5, 0.9), "spacing": (1.3, 1.9), "vesicular": 0.2}
+_ACINI = {"gland": (34, 46), "septum": 2, "lumen": 0.4, "height": 13, "spacing": (0.95, 1.1),
           "elongation": (1.3, 1.8)}
 HISTO = {
     "histology/solid": (0.28, _SOLID), "histology/glandular": (0.24, _ACINI),
@@ -156,7 +155,7 @@ _A = {"stains": ((0.56, 0.80, 0.38), (0.19, 0.82, 0.50)), "strength": (1.0, 1.0)
 SCANNERS = {
     "a": _A,
     # Faded: pale blue haematoxylin, orange eosin, a yellowish lamp, soft focus.
-    "b": {"stains": ((0.76, 0.72, 0.30), (0.08, 0.60, 0.74)), "strength": (0.6, 0.6), "zoom": 1.0,
+    "b": {"stains": ((0.76, 0.72, 0.30), (0.08, 0.60, 0.74)), "strength": (0.55, 0.8), "zoom": 1.0,
           "white": (252, 243, 220), "blur": (1.1, 1.7), "noise": (2.0, 5.0)},
     "smear": {**_A, "stains": ((0.62, 0.80, 0.24), (0.25, 0.75, 0.70)), "white": (245, 239, 243)},
     "glands a": {**_A, "stains": ((0.60, 0.82, 0.36), (0.13, 0.80, 0.24))},

@@ -148,7 +148,7 @@ def _nuclei(rng: Rng, section: Section, style: Style) -> Map:
     for density, spacing, scale, stretch, direction, spread in (
         (0.9 * crowd * free, 0.74, 0.68, 1.1, section.along, 3.0),
         (0.9 * section.rows, style["spacing"], 1.0, style["elongation"], section.inwards, 0.3),
-        (style["spindles"] * stroma, 1.6, 0.75, 2.8, section.along, 0.2),
+        (style["spindles"] * stroma, 1.6, 0.8, 2.4, section.along, 0.2),
     ):
         points = shapes.sprinkle(rng, size, spacing * across, density)
         n = len(points)
