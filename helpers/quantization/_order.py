@@ -18,12 +18,12 @@ many each time, before the next attempt. That is how fast the order is found, an
 import numpy as np
 import torch
 
-from helpers.errors import ParameterError
-from helpers.quantization._gains import Form, Samples
+from helpers.quantization._gains import Samples
+from helpers.quantization.checks import check_name
 
-DIRECTIONS = 32
+DIRECTIONS = 64
 POOL = 1024  # the smallest pool
-SCATTERED = 0.25  # single rows are slower to read than a block
+SCATTERED = 0.5  # single rows are slower to read than a block
 WORTH = 4  # picks for which a pool has to last
 SAMPLE_ROWS = 4096
 # Numbers in the features from which on threads gain more than they lose by waiting for each other.
@@ -34,7 +34,8 @@ LOST = 1e-6
 
 def order_of(features: np.ndarray, sizes: np.ndarray, gain: str, device: str) -> np.ndarray:
     """Indices of all samples in the order of picking, bin after bin."""
-    check_device(device)
+    numbered = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    check_name("device", device, ("cpu", *(["cuda"] if numbered else []), *numbered))
     threads = torch.get_num_threads()
     if features.size < THREADED:
         torch.set_num_threads(1)
@@ -44,25 +45,6 @@ def order_of(features: np.ndarray, sizes: np.ndarray, gain: str, device: str) ->
             return np.concatenate([engine.fill(int(size)) for size in sizes])
     finally:
         torch.set_num_threads(threads)
-
-
-def check_device(name: str) -> None:
-    """Refuse what is not ``"cpu"`` or a CUDA device of this machine.
-
-    Raises:
-        ParameterError: another name, or that device is not there.
-    """
-    if name == "cpu":
-        return
-    kind, _, number = str(name).partition(":")
-    if kind != "cuda" or not (number or "0").isdigit():
-        raise ParameterError(f"device={name!r}: expected 'cpu', 'cuda' or 'cuda:0'")
-    present = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if int(number or 0) >= present:
-        raise ParameterError(
-            f"device={name!r}: found {present} CUDA devices; use device='cpu', or a machine that "
-            "has one"
-        )
 
 
 class Engine:
@@ -106,11 +88,11 @@ class Engine:
         self.picks.append(row)
 
     def from_pool(self, size: int, gains: torch.Tensor, start: int, anchor: torch.Tensor) -> None:
-        """Pick from a pool as long as it lasts; ``gains`` were true ``start`` picks into the bin."""
+        """Pick from a pool while it lasts; ``gains`` are those ``start`` picks into the bin."""
         samples, form = self.samples, self.form
         count, width = samples.points.shape
         gains = gains.masked_fill(~samples.left, -torch.inf)
-        pool = Pool(samples, form, gains, self.pool, self.directions)
+        pool = Pool(self, gains)
         begun, looked = len(self.picks), 0
         while len(self.picks) < size and looked < SCATTERED * count:
             rows = pool.candidates(self, anchor, len(self.picks) - start)
@@ -140,17 +122,9 @@ class Engine:
 class Pool:
     """The rows with the highest gains at an anchor, and one bound for the rest."""
 
-    def __init__(
-        self,
-        samples: Samples,
-        form: Form,
-        gains: torch.Tensor,
-        size: int,
-        directions: torch.Tensor,
-    ):
-        self.samples, self.directions = samples, directions
-        count = len(gains)
-        self.outside = None
+    def __init__(self, engine: "Engine", gains: torch.Tensor):
+        samples, form, self.directions = engine.samples, engine.form, engine.directions
+        size, count, self.outside = engine.pool, len(gains), None
         self.rows = torch.arange(count, device=gains.device)
         if size < count:
             inside = torch.zeros_like(samples.left)
@@ -163,7 +137,7 @@ class Pool:
                 self.outside = highest.max(), form.drift[outside].max(), rest.max()
         points = samples.points[self.rows] if size < count else samples.points
         self.gains, self.drift = gains[self.rows], form.drift[self.rows]
-        self.along = points @ directions.T
+        self.along = points @ self.directions.T
         squares = samples.squares[self.rows]
         self.beyond = (squares - self.along.square().sum(dim=1)).clamp(min=0).sqrt()
         self.beyond += LOST * squares.sqrt()
@@ -174,14 +148,14 @@ class Pool:
         along = self.directions @ change
         length = torch.linalg.vector_norm(change)
         beyond = torch.linalg.vector_norm(change - along @ self.directions) + LOST * length
-        width = self.samples.widths(engine.form, self.rows)
+        width = engine.samples.widths(engine.form, self.rows)
         likely = torch.addmv(self.gains + steps * self.drift, self.along, along)
         likely[engine.form.base[self.rows] == -torch.inf] = -torch.inf
         first = likely.argmax()
         known = engine.gains(self.rows[first : first + 1])[0] - width[first]
         if self.outside is not None:
             highest, drift, longest = self.outside
-            blur = 2 * self.samples.widths(engine.form).max()
+            blur = 2 * engine.samples.widths(engine.form).max()
             if highest + steps * drift + longest * length + blur >= known:
                 return None
         return self.rows[(likely + self.beyond * beyond + 2 * width >= known).nonzero()[:, 0]]
