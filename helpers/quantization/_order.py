@@ -55,8 +55,8 @@ class Engine:
         pause: anchors until the next pool; after_failure: how many the next pause has.
     """
 
-    def __init__(self, samples: Samples, pool: int = POOL):
-        self.samples, self.pool = samples, pool
+    def __init__(self, samples: Samples):
+        self.samples, self.pool = samples, POOL
         self.pause, self.after_failure = 0, 1
         self.directions = directions_of(samples.points)
 
@@ -91,8 +91,7 @@ class Engine:
         """Pick from a pool while it lasts; ``gains`` are those ``start`` picks into the bin."""
         samples, form = self.samples, self.form
         count, width = samples.points.shape
-        gains = gains.masked_fill(~samples.left, -torch.inf)
-        pool = Pool(self, gains)
+        pool = Pool(self, gains.masked_fill(~samples.left, -torch.inf))
         begun, looked = len(self.picks), 0
         while len(self.picks) < size and looked < SCATTERED * count:
             rows = pool.candidates(self, anchor, len(self.picks) - start)
@@ -101,7 +100,8 @@ class Engine:
             looked += len(rows)
             self.take(rows[best(self.gains(rows), samples.widths(form, rows))])
         lasted = len(self.picks) - begun
-        if lasted < WORTH and len(self.picks) < size and len(pool.rows) == count:
+        failed = lasted < WORTH and len(self.picks) < size
+        if failed and (rows is not None or len(pool.rows) == count):
             self.pause, self.after_failure = self.after_failure, 2 * self.after_failure
         elif lasted >= WORTH:
             self.after_failure = 1

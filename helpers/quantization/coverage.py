@@ -1,4 +1,8 @@
-"""How well a selection stands for the whole set, by measures that no method here maximises."""
+"""How well a selection stands for the whole set, by measures that no method here maximises.
+
+Wrong shapes, NaN or infinity, areas not above 0, indices outside 0..N-1 or none at all are refused
+with ParameterError.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -53,9 +57,6 @@ def coverage(features: np.ndarray, selected: np.ndarray, cells: np.ndarray) -> C
         selected: (n,) sample indices, at least one, in any order; repeated ones count once.
         cells: (N,) cell of each sample, the same for all selections that are to be compared: see
             :func:`helpers.quantization.cells.k_means_cells`.
-
-    Raises:
-        ParameterError: wrong shapes, NaN or infinity, an index outside 0..N-1, no index.
     """
     points = check_features(features)
     chosen = _check_selected(selected, len(points))
@@ -101,9 +102,6 @@ def label_coverage(
         instances: (N,) number of instances per sample, 0 or above.
         sizes: N arrays, the areas in pixels of the instances of each sample, above 0.
         kinds: N names, for instance the modality or data set of each sample.
-
-    Raises:
-        ParameterError: lengths differ, an area of 0 or below, an index outside 0..N-1, no index.
     """
     counts = np.asarray(instances)
     lengths = {"instances": len(counts), "sizes": len(sizes), "kinds": len(kinds)}
