@@ -1,17 +1,22 @@
-"""The three gains of dataset quantization in one linear form.
+"""The three gains of dataset quantization in one linear form, in float64.
 
-With z the coordinates of a sample (:mod:`helpers.quantization._samples`), S the k picks of the
-current bin, and up to terms that all candidates share and a positive factor, every gain is
+A sample x is worked on as z = f x - a. For distances f is one power of two that brings the largest
+entry to about 1, and a is the coordinatewise median of (a part of) the samples: differences of
+close points then stay exact, with a large offset or a huge outlier as well. For cosines f is
+1 / |x|, and a is the mean of the unit vectors; a zero vector stays zero before the shift.
+
+With S the k picks of the current bin, and up to terms that all candidates share and a positive
+factor, every gain is
 
     h(z) = base(z) + k drift(z) + z.v,        v = -beta * sum over S of (z_s - ref),
 
-with base and drift fixed while a bin is filled, and ref a fixed vector that keeps v short:
+with base and drift fixed while a bin is filled, and ref = t / N a fixed vector that keeps v short:
 
-    paper_eq       base = -N |z|^2 + 2 z.t    drift = 2 |z|^2 - 4 z.ref    beta = 4   ref = t / N
-    official_code  base = 0                   drift = 0                    beta = 1   ref = t / N
-    graphcut       base = z.t_pool            drift = -2 z.(a + ref)       beta = 2   ref = t / N
+    paper_eq       base = -N |z|^2 + 2 z.t    drift = 2 |z|^2 - 4 z.ref    beta = 4
+    official_code  base = 0                   drift = 0                    beta = 1
+    graphcut       base = z.t_left            drift = -2 z.(a + ref)       beta = 2
 
-t is the sum of z over all N samples, t_pool the sum of the unit vectors z + a over the samples left
+t is the sum of z over all N samples, t_left the sum of the unit vectors z + a over the samples left
 when the bin starts. The first pick of an official_code bin, the smallest total distance to all,
 is that of paper_eq at k = 0.
 
@@ -24,91 +29,115 @@ whose interval reaches the highest lower end are tied, and the lowest index goes
 from dataclasses import dataclass
 
 import numpy as np
-
-from helpers.quantization._samples import Samples, for_cosines, for_distances
+import torch
 
 TIE = 1e-12
+CHUNK = 1024
+MEDIAN_ROWS = 1001
 
 
-@dataclass(frozen=True)
+@dataclass
 class Form:
-    """A gain while one bin is filled.
+    """A gain while one bin is filled; tensors are float64, (n,) over the samples left or (d,).
 
     Attributes:
-        base, drift: float64 (n,), for every entry.
-        beta, ref: how a pick turns v; ref is float64 (d,).
-        quadratic, linear, linear_step: magnitude of the terms. ``linear`` is its value at the start
-            of the bin; a pick adds ``linear_step + beta * length``.
+        base: minus infinity for samples already picked.
+        drift, beta, ref: as in the module.
+        quadratic, linear: of the magnitude of the terms; a pick adds ``step + beta * length``.
     """
 
-    base: np.ndarray
-    drift: np.ndarray
+    base: torch.Tensor
+    drift: torch.Tensor
     beta: float
-    ref: np.ndarray
+    ref: torch.Tensor
     quadratic: float
     linear: float
-    linear_step: float
-
-    def widths(self, samples: Samples, linear: float, entries=slice(None)) -> np.ndarray:
-        """TIE m of all (or some) entries, once ``linear`` has grown to this."""
-        widths = (TIE * linear) * samples.lengths[entries]
-        if self.quadratic:
-            widths += (TIE * self.quadratic) * samples.squares[entries]
-        return widths
+    step: float
 
 
-class Gains:
-    """The samples in the coordinates of one gain, and its form at the start of every bin."""
+class Samples:
+    """The samples left, with what belongs to each of them; rows are in the order of their index.
 
-    def __init__(self, features: np.ndarray, gain: str):
-        self.gain = gain
-        self.samples = (for_cosines if gain == "graphcut" else for_distances)(features)
-        samples = self.samples
-        self.ref = samples.total / samples.n_samples
-        self.mean_length = float(samples.counts @ samples.lengths) / samples.n_samples
-        if gain == "graphcut":
-            self._drift = samples.linear(-2 * (samples.shift + self.ref))[0]
-        else:
-            self._static = self._paper_eq()
+    Attributes:
+        gain: name of the gain.
+        points: float64 (n, d), z.
+        index: int64 (n,), numbers of the samples.
+        left: bool (n,), not picked yet.
+        squares, lengths: float64 (n,), |z|^2, and what rounding errors go by.
+    """
 
-    @property
-    def starts_central(self) -> bool:
-        """Whether the first pick of a bin follows :meth:`central` and not :meth:`form`."""
-        return self.gain == "official_code"
+    def __init__(self, features: np.ndarray, gain: str, device: str):
+        self.gain, self.count = gain, len(features)
+        cosines = gain == "graphcut"
+        self.points, shift = coordinates(features, cosines, device)
+        self.index = torch.arange(self.count, device=device)
+        self.left = torch.ones(self.count, dtype=torch.bool, device=device)
+        self.squares = torch.linalg.vector_norm(self.points, dim=1) ** 2
+        self.lengths = self.squares.sqrt() + (1.0 if cosines else 0.0)
+        self.total = self.points.sum(dim=0)
+        self.ref, self.shift = self.total / self.count, shift
+        self.mean_length = float(self.lengths.mean())
 
-    def central(self) -> Form:
-        """The form whose first pick has the smallest total distance to all samples."""
-        return self._static
+    def form(self, gain: str) -> Form:
+        """The form of a gain at the start of a bin."""
+        none = torch.zeros_like(self.squares)
+        base, drift, mean = none, none, self.mean_length
+        beta, quadratic, linear, step = 1.0, 0.0, 0.0, mean
+        if gain == "paper_eq":
+            base = 2 * self.points @ self.total - self.count * self.squares
+            drift = 2 * self.squares - 4 * self.points @ self.ref
+            beta, quadratic, linear, step = 4.0, 2.0 * self.count, 2 * self.count * mean, 4 * mean
+        elif gain == "graphcut":
+            size = int(self.left.sum())
+            base = self.points @ (self.left.double() @ self.points + size * self.shift)
+            drift = -2 * self.points @ (self.shift + self.ref)
+            length = float(torch.linalg.vector_norm(self.shift))
+            beta, step = 2.0, 2 * (length + mean)
+            linear = float(self.lengths[self.left].sum()) + size * length
+        base = base.masked_fill(~self.left, -torch.inf)
+        return Form(base, drift, beta, self.ref, quadratic, linear, step)
 
-    def form(self, left: np.ndarray) -> Form:
-        """The form at the start of a bin.
+    def widths(self, form: Form, rows: torch.Tensor | slice = slice(None)) -> torch.Tensor:
+        """TIE m of all samples left, or of some rows."""
+        width = (TIE * form.linear) * self.lengths[rows]
+        return width + (TIE * form.quadratic) * self.squares[rows] if form.quadratic else width
 
-        Args:
-            left: int64 (n,), members of every entry that are not in a bin yet.
-        """
-        if self.gain == "paper_eq":
-            return self._static
-        if self.gain == "official_code":
-            zero = np.zeros(len(left))
-            return Form(zero, zero, 1.0, self.ref, 0.0, 0.0, self.mean_length)
-        return self._graphcut(left)
+    def drop_picked(self) -> None:
+        """Give up the rows of picked samples once they are a tenth of all."""
+        keep = self.left.nonzero()[:, 0]
+        if len(keep) > 0.9 * len(self.left):
+            return
+        # In place: rows only move forwards.
+        for start in range(0, len(keep), CHUNK):
+            some = keep[start : start + CHUNK]
+            self.points[start : start + len(some)] = self.points[some]
+        self.points = self.points[: len(keep)]
+        for name in ("index", "left", "squares", "lengths"):
+            setattr(self, name, getattr(self, name)[keep])
 
-    def _paper_eq(self) -> Form:
-        samples, count = self.samples, self.samples.n_samples
-        to_total, to_ref = samples.linear(2 * samples.total, 4 * self.ref)
-        base = to_total - count * samples.squares
-        drift = 2 * samples.squares - to_ref
-        linear = 2 * count * self.mean_length
-        return Form(base, drift, 4.0, self.ref, 2.0 * count, linear, 4 * self.mean_length)
 
-    def _graphcut(self, left: np.ndarray) -> Form:
-        samples, size = self.samples, int(left.sum())
-        pool = np.flatnonzero(left)
-        total = size * samples.shift
-        for part, points in samples.chunks(pool):
-            total = total + left[pool[part]] @ points
-        base = np.zeros(len(left))
-        base[pool] = samples.linear(total, entries=pool)[0]
-        shift = float(np.linalg.norm(samples.shift))
-        linear = float(left @ samples.lengths) + size * shift
-        return Form(base, self._drift, 2.0, self.ref, 0.0, linear, 2 * (shift + self.mean_length))
+def coordinates(
+    features: np.ndarray, cosines: bool, device: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """z of all samples, float64 (N, d), and the shift a, (d,)."""
+    points = torch.empty(features.shape, dtype=torch.float64, device=device)
+    parts = [slice(start, start + CHUNK) for start in range(0, len(features), CHUNK)]
+    exponent = np.frexp(max(float(np.abs(features[part]).max()) for part in parts))[1]
+    for part in parts:
+        rows = np.asarray(features[part], dtype=np.float64)
+        if cosines:
+            # Squares of numbers of about 1 neither overflow nor vanish.
+            exponent = np.frexp(np.abs(rows).max(axis=1, keepdims=True))[1]
+        rows = np.ldexp(rows, -exponent)
+        if cosines:
+            norms = np.linalg.norm(rows, axis=1, keepdims=True)
+            np.divide(rows, norms, out=rows, where=norms > 0)
+        points[part] = torch.from_numpy(rows).to(device)
+    if cosines:
+        shift = points.mean(dim=0)
+    else:
+        some = np.linspace(0, len(points) - 1, min(len(points), MEDIAN_ROWS)).astype(np.int64)
+        median = np.median(points[torch.from_numpy(some).to(device)].cpu().numpy(), axis=0)
+        shift = torch.from_numpy(median).to(device)
+    points -= shift
+    return points, shift

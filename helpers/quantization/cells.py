@@ -5,12 +5,11 @@ import numpy as np
 from helpers.quantization.distances import mean_of
 
 FIT_ON = 10_000
+CHUNK = 4096
 ITERATIONS = 20
 
 
-def k_means_cells(
-    features: np.ndarray, n_cells: int, rng: np.random.Generator, chunk: int = 4096
-) -> np.ndarray:
+def k_means_cells(features: np.ndarray, n_cells: int, rng: np.random.Generator) -> np.ndarray:
     """Cell of every sample: k-means (k-means++ start, one run, at most 20 rounds of Lloyd).
 
     The centres are fitted on all samples or, above 10,000, on 10,000 drawn at random; then all are
@@ -50,8 +49,8 @@ def k_means_cells(
         random_state=int(rng.integers(2**31)),
         copy_x=False,
     )
-    starts = range(0, n_samples, chunk)
+    starts = range(0, n_samples, CHUNK)
     with threadpool_limits(1):
         k_means.fit(fitted)
-        labels = [k_means.predict(rows(slice(start, start + chunk))) for start in starts]
+        labels = [k_means.predict(rows(slice(start, start + CHUNK))) for start in starts]
     return np.unique(np.concatenate(labels), return_inverse=True)[1].astype(np.int64)

@@ -1,4 +1,4 @@
-"""What every selection asks of its input, with the same words in every error."""
+"""What every selection asks of its input; all else is a ParameterError, in the same words."""
 
 from difflib import get_close_matches
 
@@ -11,9 +11,6 @@ def check_features(features: np.ndarray) -> np.ndarray:
     """``features`` as an array (N, d) of finite numbers, not copied if it is one already.
 
     float32 and float64 (memory-mapped or not) stay as they are; everything else becomes float64.
-
-    Raises:
-        ParameterError: wrong shape, no sample, no dimension, not numbers, NaN or infinity.
     """
     points = np.asarray(features)
     if points.ndim != 2 or 0 in points.shape:
@@ -34,11 +31,7 @@ def check_features(features: np.ndarray) -> np.ndarray:
 
 
 def check_count(count: int, n_samples: int) -> int:
-    """``count`` as an int.
-
-    Raises:
-        ParameterError: not a whole number, below 1 or above ``n_samples``.
-    """
+    """``count`` as an int: a whole number from 1 to ``n_samples``."""
     if int(count) != count or not 1 <= count <= n_samples:
         raise ParameterError(
             f"count={count}: expected a whole number from 1 to {n_samples}, the number of samples"
@@ -47,22 +40,14 @@ def check_count(count: int, n_samples: int) -> int:
 
 
 def check_rate(rate: float) -> float:
-    """``rate`` itself.
-
-    Raises:
-        ParameterError: not above 0 and at most 1.
-    """
+    """``rate`` itself: above 0 and at most 1."""
     if not 0 < rate <= 1:
         raise ParameterError(f"rate={rate}: expected a share above 0 and at most 1")
     return rate
 
 
 def check_scores(scores: np.ndarray, count: int) -> np.ndarray:
-    """``scores`` as float64 (count,).
-
-    Raises:
-        ParameterError: another shape, negative, NaN or infinite.
-    """
+    """``scores`` as float64 (count,), finite and not negative."""
     weights = np.asarray(scores, dtype=np.float64)
     if weights.shape != (count,):
         raise ParameterError(f"scores of shape {weights.shape}: expected ({count},)")
@@ -76,11 +61,7 @@ def check_scores(scores: np.ndarray, count: int) -> np.ndarray:
 
 
 def check_name(parameter: str, name: str, known: tuple[str, ...]) -> str:
-    """``name`` itself.
-
-    Raises:
-        ParameterError: not one of ``known``; near names are suggested.
-    """
+    """``name`` itself: one of ``known``; near names are suggested."""
     if name in known:
         return name
     asked = str(name).lower().replace("-", "_").replace(" ", "_")

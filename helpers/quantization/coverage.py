@@ -1,4 +1,8 @@
-"""How well a selection stands for the whole set, by measures that no method here maximises."""
+"""How well a selection stands for the whole set, by measures that no method here maximises.
+
+Wrong shapes, NaN or infinity, areas not above 0, indices outside 0..N-1 or none at all are refused
+with ParameterError.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,9 +46,7 @@ class LabelCoverage:
     kinds_hit: float
 
 
-def coverage(
-    features: np.ndarray, selected: np.ndarray, cells: np.ndarray, chunk: int = 1024
-) -> Coverage:
+def coverage(features: np.ndarray, selected: np.ndarray, cells: np.ndarray) -> Coverage:
     """Coverage of all samples by the selected ones.
 
     Facility location and k-center make the distances small by design, stratified sampling hits
@@ -55,17 +57,13 @@ def coverage(
         selected: (n,) sample indices, at least one, in any order; repeated ones count once.
         cells: (N,) cell of each sample, the same for all selections that are to be compared: see
             :func:`helpers.quantization.cells.k_means_cells`.
-        chunk: samples whose distances are in memory at once (chunk x n of float64).
-
-    Raises:
-        ParameterError: wrong shapes, NaN or infinity, an index outside 0..N-1, no index.
     """
     points = check_features(features)
     chosen = _check_selected(selected, len(points))
     cells = np.asarray(cells)
     if cells.shape != (len(points),):
         raise ParameterError(f"cells of shape {cells.shape}: expected ({len(points)},)")
-    distances = distances_to_selected(points, chosen, chunk)
+    distances = distances_to_selected(points, chosen)
     return Coverage(
         float(distances.mean()),
         float(np.percentile(distances, 95)),
@@ -78,10 +76,7 @@ def distances_to_selected(
 ) -> np.ndarray:
     """Euclidean distance of every sample to the nearest selected one, float64 (N,).
 
-    Args:
-        features: (N, d), finite.
-        selected: (n,) sample indices, at least one.
-        chunk: samples, and selected samples, whose distances are in memory at once.
+    At most chunk x chunk distances are in memory at once.
     """
     mean = mean_of(features)
     nearest = np.full(len(features), np.inf)
@@ -107,9 +102,6 @@ def label_coverage(
         instances: (N,) number of instances per sample, 0 or above.
         sizes: N arrays, the areas in pixels of the instances of each sample, above 0.
         kinds: N names, for instance the modality or data set of each sample.
-
-    Raises:
-        ParameterError: lengths differ, an area of 0 or below, an index outside 0..N-1, no index.
     """
     counts = np.asarray(instances)
     lengths = {"instances": len(counts), "sizes": len(sizes), "kinds": len(kinds)}
@@ -117,7 +109,12 @@ def label_coverage(
         found = ", ".join(f"{name} {length}" for name, length in lengths.items())
         raise ParameterError(f"{found}: expected one entry per sample in each")
     chosen = _check_selected(selected, len(counts))
-    octaves = [_octaves(areas, sample) for sample, areas in enumerate(sizes)]
+    octaves = []
+    for sample, areas in enumerate(sizes):
+        values = np.asarray(areas, dtype=np.float64)
+        if not (values > 0).all():
+            raise ParameterError(f"sizes: sample {sample} holds an area that is not above 0")
+        octaves.append(set(np.floor(np.log2(values)).tolist()))
     occurring = set().union(*octaves)
     hit = set().union(*(octaves[i] for i in chosen))
     return LabelCoverage(
@@ -141,10 +138,3 @@ def _check_selected(selected: np.ndarray, n_samples: int) -> np.ndarray:
             f"selected: index {indices[outside][0]}; expected 0 to {n_samples - 1}"
         )
     return np.unique(indices)
-
-
-def _octaves(areas: np.ndarray, sample: int) -> set[int]:
-    values = np.asarray(areas, dtype=np.float64)
-    if not (values > 0).all():
-        raise ParameterError(f"sizes: sample {sample} holds an area that is not above 0")
-    return set(np.floor(np.log2(values)).astype(int).tolist())

@@ -16,7 +16,7 @@ arXiv 2308.10524 with the weight 1 that its released code uses. The printed equa
 pick opposite points, so both are here under their own names.
 
 None of them needs a matrix of all pairwise values (:mod:`helpers.quantization._gains`), nor even a
-look at all samples for every pick (:mod:`helpers.quantization._order` names the engines).
+look at all samples for every pick (:mod:`helpers.quantization._order`).
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,6 @@ from typing import Literal, get_args
 import numpy as np
 
 from helpers.errors import ParameterError
-from helpers.quantization._order import order_of
 from helpers.quantization.checks import check_features, check_name, check_rate, check_scores
 
 Gain = Literal["paper_eq", "official_code", "graphcut"]
@@ -58,17 +57,16 @@ def quantize(
 ) -> Bins:
     """Order all samples into bins by greedy choice (arXiv 2511.04803, Eq. 1; arXiv 2308.10524).
 
-    The order is that of the definition (see the module) in float64. Screening in float32 only ever
-    leaves out samples that provably cannot be next. Gains that float64 cannot tell apart, closer
-    than 1e-12 of the terms that the two are made of, are ties; ties go to the lowest index.
+    The order is that of the definition (see the module) in float64. Gains closer than 1e-12 of the
+    terms that the two are made of are ties; ties go to the lowest index. Memory beyond the
+    features: a float64 copy of them and 64 numbers for each sample.
 
     In ``paper_eq`` and ``official_code`` D is always the full set, with the bins filled before. In
     ``graphcut`` the sum over P includes the sample itself and stays as it is while a bin is filled.
     A zero vector has cosine 0 with everything, itself included.
 
     Args:
-        features: (N, d), finite, of any integer or floating type, memory-mapped or not. float32 and
-            float64 in C order are used as they lie.
+        features: (N, d), finite, of any integer or floating type, memory-mapped or not.
         n_bins: number of bins, 1..N (the released script uses 10, the paper's Fig. 3 shows 5).
         gain: see the module.
         device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"`` and so on; the order does not depend on it.
@@ -77,13 +75,20 @@ def quantize(
         ParameterError: wrong shape, NaN or infinity, unknown gain, more bins than samples, a
             device that is not there.
     """
+    # Here, because importing torch takes longer than most selections.
+    from helpers.quantization._order import order_of
+
     points = check_features(features)
     check_name("gain", gain, get_args(Gain))
     if int(n_bins) != n_bins or not 1 <= n_bins <= len(points):
         raise ParameterError(f"n_bins={n_bins}: expected 1 to {len(points)}, the number of samples")
-    sizes = np.full(int(n_bins), len(points) // int(n_bins), dtype=np.int64)
-    sizes[: len(points) % int(n_bins)] += 1
+    sizes = bin_sizes(len(points), int(n_bins))
     return Bins(order_of(points, sizes, gain, device), sizes)
+
+
+def bin_sizes(count: int, n_bins: int) -> np.ndarray:
+    """Sizes of bins, int64, that differ by at most one, the larger ones first."""
+    return (count + np.arange(n_bins)[::-1]) // n_bins
 
 
 def sample_bins(
@@ -95,7 +100,7 @@ def sample_bins(
     scores: np.ndarray | None = None,
     trust: float = TRUST,
 ) -> np.ndarray:
-    """Coreset: a share of every bin (arXiv 2511.04803, Eq. 2).
+    """Coreset: a share of every bin (arXiv 2511.04803, Eq. 2), as ascending indices, int64.
 
     Args:
         bins: result of :func:`quantize`.
@@ -112,9 +117,6 @@ def sample_bins(
             papers ask for it and do not define it. Only for ``uniform``.
         trust: 0..1, how far the scores are followed; used only with ``scores``.
 
-    Returns:
-        int64, ascending sample indices.
-
     Raises:
         ParameterError: a parameter out of range, scores of a wrong shape, negative or not finite,
             scores under ``prefix``.
@@ -123,8 +125,12 @@ def sample_bins(
     check_name("sampling", sampling, get_args(Sampling))
     weights = None
     if scores is not None:
-        weights = _checked_scores(scores, trust, sampling, len(bins.order))
-    counts = _counts(bins.sizes, rate, rounding)
+        if sampling != "uniform":
+            raise ParameterError(f"scores with sampling={sampling!r}: expected sampling='uniform'")
+        if not 0 <= trust <= 1:
+            raise ParameterError(f"trust={trust}: expected a share from 0 to 1")
+        weights = check_scores(scores, len(bins.order))
+    counts = counts_of(bins.sizes, rate, rounding)
     chosen = []
     for members, count in zip(bins.split(), counts, strict=True):
         if sampling == "prefix":
@@ -134,14 +140,6 @@ def sample_bins(
         else:
             chosen.append(draw(members, count, weights[members], trust, rng))
     return np.sort(np.concatenate(chosen))
-
-
-def _checked_scores(scores: np.ndarray, trust: float, sampling: str, count: int) -> np.ndarray:
-    if sampling != "uniform":
-        raise ParameterError(f"scores with sampling={sampling!r}: expected sampling='uniform'")
-    if not 0 <= trust <= 1:
-        raise ParameterError(f"trust={trust}: expected a share from 0 to 1")
-    return check_scores(scores, count)
 
 
 def draw(
@@ -163,7 +161,8 @@ def draw(
     return members[np.argsort(rings, kind="stable")[:count]]
 
 
-def _counts(sizes: np.ndarray, rate: float, rounding: Rounding) -> np.ndarray:
+def counts_of(sizes: np.ndarray, rate: float, rounding: Rounding) -> np.ndarray:
+    """How many samples :func:`sample_bins` takes from bins of these sizes, int64."""
     if rounding == "published":
         # The small term keeps 0.29 * 100 from being cut to 28 by binary fractions.
         return np.maximum(1, np.floor(sizes * rate + 1e-9)).astype(np.int64)

@@ -9,6 +9,13 @@ from collections.abc import Callable
 import numpy as np
 
 from helpers.errors import ParameterError
+from helpers.quantization.baselines import (
+    facility_location,
+    herding,
+    k_center,
+    random_order,
+    stratified,
+)
 from helpers.quantization.checks import (
     check_count,
     check_features,
@@ -18,19 +25,15 @@ from helpers.quantization.checks import (
 )
 from helpers.quantization.dq import (
     TRUST,
-    Bins,
     Gain,
     Rounding,
     Sampling,
+    bin_sizes,
+    counts_of,
     draw,
     quantize,
     sample_bins,
 )
-from helpers.quantization.facility_location import facility_location
-from helpers.quantization.herding import herding
-from helpers.quantization.k_center import k_center
-from helpers.quantization.random import random_order
-from helpers.quantization.stratified import stratified
 
 Order = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
 
@@ -60,7 +63,7 @@ def rank(
     n_bins: int = 10,
     scores: np.ndarray | None = None,
 ) -> np.ndarray:
-    """``count`` samples in the order of choice: the first is the first to annotate.
+    """``count`` samples in the order of choice, int64: the first is the first to annotate.
 
     Dataset quantization goes round robin over its bins, so that every beginning of the order takes
     from the bins alike. Within a bin the order is random (sampling ``uniform``, weighted by
@@ -75,9 +78,6 @@ def rank(
         scores: (N,), not negative, for instance a model's uncertainty; half of the draw within
             a bin then follows them (:func:`helpers.quantization.dq.sample_bins`). Only for the
             methods in ``WITH_SCORES``.
-
-    Returns:
-        int64 (count,), distinct sample indices.
 
     Raises:
         ParameterError: unknown method, wrong shapes, NaN or infinity, count outside 1..N, scores
@@ -106,21 +106,14 @@ def select(
     rounding: Rounding = "exact",
     scores: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Coreset: a share of all samples.
+    """Coreset: a share of all samples, as ascending indices, int64.
 
     Args:
-        features: (N, d), finite.
+        features, rng, method, n_bins, scores: as in :func:`rank`.
         rate: share of all samples, above 0 and at most 1.
-        rng: unused by the methods in ``DETERMINISTIC``.
-        method: one of ``METHODS``.
-        n_bins: of dataset quantization; N bins if there are fewer samples than that.
         rounding: ``"exact"`` gives max(1, round(rate * N)) samples; ``"published"`` as many as the
             released script, max(1, floor(rate * size)) per bin. The baselines then choose as many
             as dataset quantization does, so that a comparison stays one at equal numbers.
-        scores: as in :func:`rank`.
-
-    Returns:
-        int64, ascending sample indices.
 
     Raises:
         ParameterError: as :func:`rank`; rate outside (0, 1]; unknown rounding.
@@ -130,7 +123,7 @@ def select(
     points = check_features(features)
     n_bins = min(n_bins, len(points))
     if method in BASELINES:
-        count = _size(len(points), rate, n_bins, rounding)
+        count = int(counts_of(bin_sizes(len(points), n_bins), rate, rounding).sum())
         return np.sort(BASELINES[method](points, count, rng))
     gain, sampling = DQ_VARIANTS[method]
     bins = quantize(points, n_bins, gain)
@@ -144,14 +137,6 @@ def _check(method: str, scores: np.ndarray | None) -> None:
             f"scores with method={method!r}: expected none; only {' and '.join(WITH_SCORES)} "
             "draw by scores"
         )
-
-
-def _size(n_samples: int, rate: float, n_bins: int, rounding: Rounding) -> int:
-    """Size of the coreset that dataset quantization gives for these settings."""
-    sizes = np.full(n_bins, n_samples // n_bins)
-    sizes[: n_samples % n_bins] += 1
-    bins = Bins(np.arange(n_samples), sizes)
-    return len(sample_bins(bins, rate, np.random.default_rng(0), "prefix", rounding))
 
 
 def _round_robin(parts: list[np.ndarray]) -> np.ndarray:

@@ -61,14 +61,7 @@ def test_the_order_is_that_of_the_definition(method, points):
     assert method(points, count).tolist() == GREEDY[method](points, count)
 
 
-@settings(max_examples=60, deadline=None)
-@given(points=features(), most_pairs=st.sampled_from([0, 40, 200]))
-def test_facility_location_is_the_same_with_and_without_lists(points, most_pairs):
-    order = facility_location(points, len(points), most_pairs=most_pairs)
-    assert order.tolist() == facility_location_order(points, len(points))
-
-
-@pytest.mark.parametrize("most_pairs", [0, 30_000, 10**9])
+@pytest.mark.parametrize("most_pairs", [0, 10**9], ids=["computed anew", "kept"])
 def test_facility_location_over_several_blocks(most_pairs):
     rng = np.random.default_rng(0)
     points = rng.normal(0, 4, (12, 16))[rng.integers(0, 12, 1300)] + rng.normal(size=(1300, 16))
@@ -81,6 +74,12 @@ def test_facility_location_over_several_blocks(most_pairs):
         gains = np.maximum(nearest[:, None] - distances, 0).sum(axis=0)
         assert gains[pick] == pytest.approx(gains.max(), rel=1e-9)
         nearest = np.minimum(nearest, distances[:, pick])
+
+
+def test_k_center_walks_to_the_far_ends():
+    line = np.array([[0.0], [1.0], [2.0], [3.0], [10.0]])
+    # The mean is 3.2; then the ends; then what is farthest from 3, 10 and 0.
+    assert k_center(line, 4).tolist() == [3, 4, 0, 1]
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -100,12 +99,6 @@ def test_facility_location_reaches_its_share_of_the_best_value(seed):
     for count in (2, 3, 4):
         found = highest - spread(distances, facility_location(points, count).tolist())
         assert found >= (1 - 1 / np.e) * (highest - smallest_spread(distances, count))
-
-
-def test_k_center_walks_to_the_far_ends():
-    line = np.array([[0.0], [1.0], [2.0], [3.0], [10.0]])
-    # The mean is 3.2; then the ends; then what is farthest from 3, 10 and 0.
-    assert k_center(line, 4).tolist() == [3, 4, 0, 1]
 
 
 def test_the_mean_of_a_herd_approaches_the_mean_faster_than_that_of_a_random_sample():
@@ -133,33 +126,10 @@ def test_stratified_draws_within_a_cell_at_random(seed):
     assert len(firsts) > 10
 
 
-@settings(max_examples=40, deadline=None)
-@given(points=features(), share=st.floats(0, 1), method=st.sampled_from(ALL))
-def test_counts_are_exact_and_nothing_is_taken_twice(points, share, method):
-    count = max(1, round(share * len(points)))
-    chosen = method(points, count, np.random.default_rng(0))
-    assert chosen.dtype == np.int64
-    assert chosen.shape == (count,)
-    assert len(set(chosen.tolist())) == count
-    assert set(chosen.tolist()) <= set(range(len(points)))
-
-
 def test_many_cells_share_a_large_count():
     points = np.random.default_rng(0).normal(size=(700, 3))
     chosen = stratified(points, 600, np.random.default_rng(0))
     assert len(set(chosen.tolist())) == 600
-
-
-@pytest.mark.parametrize("method", GREEDY, ids=name)
-def test_shorter_orders_are_beginnings_of_longer_ones(method):
-    points = np.random.default_rng(5).normal(size=(80, 5)).astype(np.float32)
-    assert method(points, 80)[:13].tolist() == method(points, 13).tolist()
-
-
-@pytest.mark.parametrize("method", GREEDY, ids=name)
-def test_moving_and_scaling_all_samples_changes_nothing(method):
-    points = np.random.default_rng(3).normal(size=(60, 4))
-    assert method(7 * points + 100, 60).tolist() == method(points, 60).tolist()
 
 
 def test_random_orders_are_all_equally_likely():

@@ -57,12 +57,6 @@ def test_quantization_goes_round_the_bins(method):
                 assert sample == bins[number][turn]
 
 
-def test_a_prefix_coreset_is_the_beginning_of_the_order():
-    order = rank(POINTS[:50], 20, np.random.default_rng(0), "dq_official_code")
-    chosen = select(POINTS[:50], 0.4, np.random.default_rng(0), "dq_official_code")
-    assert sorted(order.tolist()) == chosen.tolist()
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_published_rounding_compares_at_equal_numbers(method):
     bins = quantize(POINTS, 10)
