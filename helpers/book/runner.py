@@ -242,6 +242,7 @@ def record_run(run: Run) -> list[Path]:
     partial = differing == {"seeds"} and set(record["seeds"]) < set(planned["seeds"])
     stem = f"{chapter}-{profile if partial or not differing else run.folder.name}"
     target = results.FOLDER / "recorded"
+    target.mkdir(parents=True, exist_ok=True)
     written = [target / f"{stem}.csv", target / f"{stem}.json"]
     shutil.copyfile(run.folder / RESULTS, written[0])
     write_json(written[1], record)
