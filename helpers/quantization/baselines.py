@@ -115,7 +115,9 @@ def facility_location(
     blocks = [np.arange(n)[start : start + BLOCK] for start in range(0, n, BLOCK)]
     kept = None
     if n * n <= most_pairs:
-        kept = np.concatenate([euclidean(points[block], points) for block in blocks])
+        kept = np.empty((n, n))
+        for block in blocks:
+            kept[block] = euclidean(points[block], points)
 
     def to_all(rows: np.ndarray) -> np.ndarray:
         """Distances of some samples to all, float64 (rows, N)."""
