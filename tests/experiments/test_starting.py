@@ -43,10 +43,10 @@ ARM = Arm("random", "one", 1.0, 0, ("one", "other"))
 @pytest.fixture(scope="module")
 def tasks(tmp_path_factory):
     cache = tmp_path_factory.mktemp("cache")
-    settings = ForegroundSettings("synthetic-histo", 6, 64, 1.0, 0.25, 0.2, 0, 0)
+    settings = ForegroundSettings("synthetic-histo", 6, 64, 1.0, 0.25, 0.2, 0, 1)
     return {
         "one": prepare_foreground(settings, cache),
-        "other": prepare_foreground(replace(settings, seed=1), cache),
+        "other": prepare_foreground(replace(settings, seed=2), cache),
     }
 
 
