@@ -20,7 +20,7 @@ NAME = "synthetic-objects"
 OBJECT_CLASSES: tuple[str, ...] = tuple(THINGS)
 MIN_SIZE = 48
 # Objects of a scene before occlusion; their half extent in sides of the picture.
-COUNT, REACH = (3, 10), (0.07, 0.28)
+COUNT, REACH = (2, 7), (0.1, 0.28)
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Scene:
 def draw_scene(index: int, seed: int, size: int) -> Scene:
     """Picture number ``index``; it depends on the index, the seed and the size alone.
 
-    It shows 3 to 10 objects, scaled with its ``size`` pixels a side. One of which fewer than
+    It shows 2 to 7 objects, scaled with its ``size`` pixels a side. One of which fewer than
     ``shapes.MIN_AREA`` pixels are seen is not annotated; in an unlucky small picture none is left.
     """
     rng = generator(NAME, index, seed, size)
