@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from helpers.errors import UserError
 
@@ -95,7 +95,7 @@ def _add_chapter_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="set a parameter; values are YAML, for instance -p rates=[0.1,1.0]",
+        help="set a parameter, for instance -p rates=[0.1,1.0]; what is not text is YAML",
     )
 
 
@@ -225,11 +225,9 @@ def _data_check(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from helpers.book.parameters import parse_overrides
     from helpers.book.runner import record_run, run_chapter
 
-    overrides = parse_overrides(options.parameter)
-    run = run_chapter(options.chapter, options.profile, overrides, options.force)
+    run = run_chapter(options.chapter, options.profile, _overrides(options), options.force)
     state = "unchanged, reused" if run.reused else f"done in {run.record['duration_s']:.0f} s"
     print(f"{options.chapter} ({options.profile}): {state}\n{run.folder}")
     if options.record:
@@ -237,14 +235,22 @@ def _run(options: argparse.Namespace) -> None:
             print(f"recorded: {path}")
 
 
-def _params(options: argparse.Namespace) -> None:
-    import yaml
-
-    from helpers.book.parameters import describe_type, parse_overrides
+def _overrides(options: argparse.Namespace) -> dict[str, Any]:
+    from helpers.book.parameters import parse_overrides
     from helpers.book.registry import find_chapter
 
     chapter = find_chapter(options.chapter)
-    parameters = chapter.parameters(options.profile, parse_overrides(options.parameter))
+    return parse_overrides(options.parameter, chapter.schema) if options.parameter else {}
+
+
+def _params(options: argparse.Namespace) -> None:
+    import yaml
+
+    from helpers.book.parameters import describe_type
+    from helpers.book.registry import find_chapter
+
+    chapter = find_chapter(options.chapter)
+    parameters = chapter.parameters(options.profile, _overrides(options))
     if options.describe:
         for name, field in chapter.schema.model_fields.items():
             print(f"{name} ({describe_type(field.annotation)}): {field.description}")

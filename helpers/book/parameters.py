@@ -1,5 +1,7 @@
 """Parameters of chapters: one schema each, profiles in YAML, refused before any work."""
 
+import csv
+import re
 import types
 import typing
 from pathlib import Path
@@ -86,22 +88,64 @@ def load_profile(chapter: str, profile: str) -> dict[str, Any]:
     return {"profile": profile, **profiles[profile]}
 
 
-def parse_overrides(pairs: list[str]) -> dict[str, Any]:
-    """``name=value`` pairs as given on the command line; values are read as YAML.
+def parse_overrides(pairs: list[str], schema: type[ChapterParameters]) -> dict[str, Any]:
+    """``name=value`` pairs as given on the command line.
+
+    What the schema calls text is taken as it stands, in ``[one, two]`` too (an element that holds a
+    comma stands in quotes); other values are YAML. Paths become absolute: a notebook runs elsewhere.
 
     Raises:
-        ParameterError: a pair without ``=``, an empty name, or a value that is no YAML.
+        ParameterError: a pair without ``=``, an empty name, a value that is no YAML, or bytes that
+            are no UTF-8.
     """
     values = {}
     for pair in pairs:
-        name, sign, text = pair.partition("=")
-        if not sign or not name.strip():
-            raise ParameterError(f"parameter '{pair}': expected name=value, for instance steps=50")
-        try:
-            values[name.strip()] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ParameterError(f"parameter '{name}': {text!r} is not a value ({error})") from None
+        name, sign, text = (part.strip() for part in pair.partition("="))
+        if not sign or not name or _is_no_text(pair):
+            raise ParameterError(
+                f"parameter {pair!a}: expected name=value in UTF-8, for instance steps=50"
+            )
+        held = schema.model_fields[name].annotation if name in schema.model_fields else None
+        of_list = typing.get_args(held) if typing.get_origin(held) is list else ()
+        if _takes_text(held):
+            values[name] = _absolute(name, text)
+        elif of_list and _takes_text(of_list[0]) and text[:1] + text[-1:] == "[]":
+            [elements] = csv.reader([text[1:-1]], skipinitialspace=True)
+            values[name] = [_absolute(name, _unquoted(one.strip())) for one in elements]
+        else:
+            values[name] = _read_yaml(name, text)
     return values
+
+
+def _is_no_text(text: str) -> bool:
+    return any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def _takes_text(annotation: Any) -> bool:
+    arguments = typing.get_args(annotation)
+    if typing.get_origin(annotation) is Annotated:
+        return _takes_text(arguments[0])
+    is_choice = typing.get_origin(annotation) is Literal
+    return annotation is str or (is_choice and all(isinstance(one, str) for one in arguments))
+
+
+def _unquoted(text: str) -> str:
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] == "'" else text
+
+
+def _absolute(name: str, text: str) -> str:
+    """Text whose path, if it holds one, is absolute."""
+    kind, path = re.fullmatch(r"((?:folder:|images:|file:|timm:[^=]+=)?)(.*)", text).groups()
+    if not path or not (kind or (name == "source" and not path.startswith("synthetic-"))):
+        return text
+    return f"{kind}{Path(path).expanduser().absolute()}"
+
+
+def _read_yaml(name: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ParameterError(f"parameter '{name}': {text!r} is not a value ({error})") from None
 
 
 # -------------------------------------------------------------------------- what chapters share

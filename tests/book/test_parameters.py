@@ -42,17 +42,32 @@ def test_all_faults_are_told_at_once():
     assert "'width'" in str(caught.value)
 
 
-def test_overrides_are_yaml():
-    pairs = ["rates=[0.1, 1.0]", "equal_epochs=false", "dataset=folder:/a=b", "steps=5"]
-    assert parse_overrides(pairs) == {
+def test_overrides_are_text_where_the_schema_says_so_and_yaml_elsewhere(tmp_path, monkeypatch):
+    schema = find_chapter("redundancy").schema
+    pairs = ["rates=[0.1, 1.0]", "equal_epochs=false", "steps=5", "dataset=1e3", "edge=no"]
+    assert parse_overrides(pairs, schema) == {
         "rates": [0.1, 1.0],
         "equal_epochs": False,
-        "dataset": "folder:/a=b",
         "steps": 5,
+        "dataset": "1e3",
+        "edge": "no",
     }
-    for bad in ("steps", "=5", "rates=[0.1"):
+    for bad in ("steps", "=5", "rates=[0.1", "dataset=folder:/caf\udce9"):
         with pytest.raises(ParameterError, match="parameter"):
-            parse_overrides([bad])
+            parse_overrides([bad], schema)
+
+
+@pytest.mark.parametrize("name", ["run 1 #2", "a: b", "- a", "a=b", "'a", "{a}", "a, b", "ä"])
+def test_paths_are_taken_literally_and_from_here(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    held = parse_overrides([f"dataset=folder:{name}"], find_chapter("redundancy").schema)
+    assert held == {"dataset": f"folder:{tmp_path / name}"}
+    few_shot, stopping = (find_chapter(one).schema for one in ("few-shot", "stopping"))
+    quoted = f'"folder:{name}"' if "," in name else f"folder:{name}"
+    held = parse_overrides([f"sources=[{quoted}, 'coco']"], few_shot)
+    assert held == {"sources": [f"folder:{tmp_path / name}", "coco"]}
+    assert parse_overrides([f"source={name}"], stopping) == {"source": str(tmp_path / name)}
+    assert parse_overrides(["source=synthetic-natural"], stopping)["source"] == "synthetic-natural"
 
 
 def test_unknown_profiles_and_chapters_list_what_there_is():
