@@ -92,7 +92,8 @@ def parse_overrides(pairs: list[str], schema: type[ChapterParameters]) -> dict[s
     """``name=value`` pairs as given on the command line.
 
     What the schema calls text is taken as it stands, in ``[one, two]`` too (an element that holds a
-    comma stands in quotes); other values are YAML. Paths become absolute: a notebook runs elsewhere.
+    comma stands in quotes); other values are YAML. Paths become absolute: a notebook runs
+    elsewhere.
 
     Raises:
         ParameterError: a pair without ``=``, an empty name, a value that is no YAML, or bytes that
@@ -186,6 +187,9 @@ class SegmentationParameters(ChapterParameters):
     weight_decay: float = Field(0.01, ge=0, description="of the optimiser")
     warmup_share: float = Field(0.1, ge=0, le=1, description="of the steps, at the beginning")
     scale_range: float = Field(0.5, ge=0, lt=2, description="width of the random scale interval")
+    flow_threshold: float = Field(
+        0.0, ge=0, description="masks whose flows differ more are dropped (Cellpose: 0.4; 0: none)"
+    )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="to train on")
     precision: Literal["auto", "bfloat16", "float32"] = Field("auto", description="of the network")
     threads: int = Field(1, ge=1, description="per trial; results depend on it in the last digits")

@@ -44,7 +44,8 @@ def precision_name(p: Any) -> str:
 def recipe(p: Any, seed: int) -> Recipe:
     """How the models of a chapter are trained, for one seed."""
     plan = filled(TrainingPlan, p, precision=precision_name(p))
-    return Recipe(p.width, plan, seed, resolve_device(p.device).type, p.threads)
+    device = resolve_device(p.device).type
+    return Recipe(p.width, plan, seed, device, p.threads, p.flow_threshold)
 
 
 def prepare(p: Any, turn: int | None = None) -> Prepared:

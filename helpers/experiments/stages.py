@@ -147,9 +147,8 @@ def run_stage(
     network.to(resolve_device(recipe.device))
     chosen = choose(stage, domains)
     log, mixer = _train(network, stage, domains, chosen, folder)
-    precision = getattr(torch, recipe.plan.precision)
     images = {
-        name: measure(network, domain.prepared, precision, folder / f"examples-{place}.npz")
+        name: measure(network, domain.prepared, recipe, folder / f"examples-{place}.npz")
         for place, (name, domain) in enumerate(domains.items())
     }
     save_weights(network, folder / WEIGHTS)

@@ -25,7 +25,7 @@ EXAMPLES, EXAMPLES_FILE = 4, "examples.npz"
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is trained, whatever it is trained on.
+    """How a model is trained, whatever it is trained on, and how its flows become masks.
 
     Attributes:
         width: of the CPnet.
@@ -33,6 +33,7 @@ class Recipe:
         seed: of starting weights, order of patches and augmentation.
         device: by name.
         threads: of the computation; part of the identity, since sums depend on it.
+        flow_threshold: masks whose flows differ more from their own shape's are dropped; 0: none.
     """
 
     width: int
@@ -40,6 +41,7 @@ class Recipe:
     seed: int
     device: str = "cpu"
     threads: int = 1
+    flow_threshold: float = 0.4
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def train_on_subset(
         order = Mixer(appended([chosen]), plan.batch_size, recipe.seed)
         feed = Feed([store], order)
         log = train(network, feed, plan, recipe.seed, checkpoint=checkpoint, on_step=show)
-    images = measure(network, prepared, getattr(torch, plan.precision), folder / EXAMPLES_FILE)
+    images = measure(network, prepared, recipe, folder / EXAMPLES_FILE)
     save_weights(network, folder / "weights.pt")
     checkpoint.unlink(missing_ok=True)
     return {
@@ -110,10 +112,11 @@ def progress(name: str, steps: int) -> Iterator[Callable[[int, float], None]]:
 
 
 def measure(
-    network: torch.nn.Module, prepared: Prepared, precision: torch.dtype, examples: Path
+    network: torch.nn.Module, prepared: Prepared, recipe: Recipe, examples: Path
 ) -> list[Row]:
     """Metrics of every held-out image; the first few predictions are kept in ``examples``."""
-    options = MaskOptions()
+    options = MaskOptions(flow_threshold=recipe.flow_threshold)
+    precision = getattr(torch, recipe.plan.precision)
     rows, kept = [], {}
     for index, sample in enumerate(prepared.test_samples()):
         flows = predict_flows(network, sample.image[..., 0], precision, options)

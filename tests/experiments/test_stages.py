@@ -39,6 +39,7 @@ P = SimpleNamespace(
     looks=3,
     device="cpu",
     precision="float32",
+    flow_threshold=0.4,
     threads=1,
     workers=1,
 )

@@ -67,7 +67,7 @@ def test_a_foreground_without_flows_is_told_from_no_foreground(prepared, tmp_pat
         def forward(self, images):
             return (torch.cat([0 * images, 0 * images, images - 0.5], dim=1),)
 
-    rows = measure(Seeing(), prepared, torch.float32, tmp_path / "examples.npz")
+    rows = measure(Seeing(), prepared, RECIPE, tmp_path / "examples.npz")
     for sample, row in zip(prepared.test_samples(), rows, strict=True):
         bright, truth = sample.image[..., 0] > 0.5, sample.labels > 0
         expected = 2 * (bright & truth).sum() / (bright.sum() + truth.sum())
