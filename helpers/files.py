@@ -1,4 +1,4 @@
-"""Writing files so that they are whole or absent."""
+"""Finding files, and writing them so that they are whole or absent."""
 
 import json
 import os
@@ -23,6 +23,48 @@ _UNREADABLE = (
     pickle.UnpicklingError,
     struct.error,
 )
+
+
+def is_utf8(name: str) -> bool:
+    """Whether a name holds no bytes of another encoding, which Python keeps as lone surrogates."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+def find_files(root: Path, suffixes: frozenset[str] = frozenset()) -> list[Path]:
+    """Files below ``root``, sorted: all files of images and annotations are listed here.
+
+    Hidden files and folders are left out (``._name`` of macOS too). Linked folders are followed,
+    but every folder is listed once. A link to nowhere is listed, so that reading it fails by name.
+
+    Args:
+        suffixes: lower-case endings, whatever the case in the name; without any, all files.
+
+    Raises:
+        DataError: ``root`` is not a folder, a folder cannot be listed, or a name is no UTF-8.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: is not a folder. Name the folder that holds the images.")
+    found, seen = [], set()
+    for place, folders, files in os.walk(root, onerror=_unlisted, followlinks=True):
+        status = os.stat(place)
+        known = (status.st_dev, status.st_ino) in seen
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = [] if known else sorted(one for one in folders if not one.startswith("."))
+        names = [] if known else [Path(place, name) for name in files if not name.startswith(".")]
+        found += [path for path in names if not suffixes or path.suffix.lower() in suffixes]
+    if odd := [path for path in found if not is_utf8(str(path))]:
+        raise DataError(
+            f"{str(odd[0])!a}: its name is no UTF-8, as of {len(odd)} file(s) in {root}. "
+            "Rename them, for instance: convmv -f latin1 -t utf8 -r --notest FOLDER"
+        )
+    return sorted(found)
+
+
+def _unlisted(error: OSError) -> None:
+    raise DataError(
+        f"{error.filename}: cannot be listed ({error.strerror}). Change its permissions, or move "
+        "it elsewhere."
+    ) from error
 
 
 @contextmanager

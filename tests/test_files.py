@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from helpers.errors import DataError
-from helpers.files import read_torch, replacing, write_text, write_torch
+from helpers.files import find_files, read_torch, replacing, write_text, write_torch
 from helpers.leftovers import remove_leftovers
 
 
@@ -18,6 +18,26 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_nothing(tmp_path):
         temporary.write_text(None)
     assert path.read_text() == "old"
     assert [p.name for p in path.parent.iterdir()] == ["f.txt"]
+
+
+def test_files_are_found_by_ending_once_and_not_the_hidden_ones(tmp_path):
+    names = ["b.TIF", "a.tif", "sub/c.Tif", "d.txt", "._a.tif", ".hidden/e.tif"]
+    for name in names:
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).touch()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "f.tif").touch()
+    for name, target in (("out", "out"), ("again", "out"), ("loop", "in"), ("g.tif", "nowhere")):
+        (tmp_path / "in" / name).symlink_to(tmp_path / target)
+    found = find_files(tmp_path / "in", frozenset({".tif"}))
+    expected = ["a.tif", "again/f.tif", "b.TIF", "g.tif", "sub/c.Tif"]
+    assert [path.relative_to(tmp_path / "in").as_posix() for path in found] == expected
+    assert len(find_files(tmp_path / "in")) == 6
+    with pytest.raises(DataError, match="is not a folder"):
+        find_files(tmp_path / "d.txt")
+    (tmp_path / "in" / os.fsdecode(b"caf\xe9.tif")).touch()
+    with pytest.raises(DataError, match=r"caf\\udce9\.tif': its name is no UTF-8.*convmv"):
+        find_files(tmp_path)
 
 
 def test_tensors_come_back_and_code_does_not_run(tmp_path):

@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from helpers.locks import once
+from helpers.errors import DataError
+from helpers.locks import once, sole_user
 
 
 def test_of_several_at_once_one_builds_and_the_others_wait(tmp_path):
@@ -33,3 +34,20 @@ def test_after_a_failed_build_the_next_one_builds(tmp_path):
         once(marker, lambda: (_ for _ in ()).throw(ValueError("no disk")))
     once(marker, lambda: marker.write_text("{}"))
     assert marker.is_file()
+
+
+def test_only_one_may_write(tmp_path):
+    with (
+        sole_user(tmp_path / "out"),
+        pytest.raises(DataError, match="another run is writing"),
+        sole_user(tmp_path / "out"),
+    ):
+        pass
+    with sole_user(tmp_path / "out"):
+        pass
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(DataError, match=r"cannot be written to .*--out"),
+        sole_user(tmp_path / "file" / "out"),
+    ):
+        pass

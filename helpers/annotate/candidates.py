@@ -1,14 +1,15 @@
 """What could be annotated: whole images, or patches of them, found in any folder of pictures."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from helpers.data.readers.base import find_files
-from helpers.data.readers.folder import is_mask
+from helpers.data.readers.folder import Sorted, sort_files, stem_of
 from helpers.data.readers.images import IMAGE_SUFFIXES
 from helpers.errors import DataError, ParameterError
+from helpers.files import find_files
 
 # Whole images are reduced (or enlarged) to a square of this side before they are described.
 WHOLE_SIDE = 224
@@ -59,44 +60,37 @@ class Candidate:
     width: int
 
 
-@dataclass(frozen=True)
-class Found:
-    """Files of a folder.
-
-    Attributes:
-        images: files to read, sorted.
-        masks: number of files left out because they are annotations.
-    """
-
-    images: list[Path]
-    masks: int
-
-
-def find_images(folder: Path) -> Found:
-    """Image files below ``folder``, without masks and without the results of earlier choices.
-
-    Masks are told by name (``name_masks.tif`` and its kin) or folder (``masks/``), as in
-    :class:`helpers.data.readers.folder.FolderReader`; results by a :data:`MARK` in their folder.
+def find_images(folder: Path) -> Sorted:
+    """Files below ``folder``, without the results of earlier choices, which a :data:`MARK` tells.
 
     Raises:
         DataError: the folder is missing, is a file, or holds no image.
     """
     if not folder.exists():
         raise DataError(f"{folder}: does not exist. Name the folder that holds the images.")
-    own = [mark.parent for mark in folder.rglob(MARK) if mark.parent != folder]
-    files = [
+    files = find_files(folder, IMAGE_SUFFIXES | {".json"})
+    own = [mark.parent for mark in files if mark.name == MARK and mark.parent != folder]
+    pictures = [
         path
-        for path in find_files(folder, IMAGE_SUFFIXES)
-        if not any(path.is_relative_to(results) for results in own)
+        for path in files
+        if path.suffix != ".json" and not any(path.is_relative_to(results) for results in own)
     ]
-    images = [path for path in files if not is_mask(path, folder)]
-    if not images:
-        held = f"{len(files)} files that look like masks, but no image" if files else "no image"
+    found = sort_files(pictures, folder)
+    if not found.images:
+        others = f"{len(pictures)} files that look like masks, but " if pictures else ""
         raise DataError(
-            f"{folder}: holds {held}. Expected files of {', '.join(sorted(IMAGE_SUFFIXES))} in it "
-            "or in its subfolders."
+            f"{folder}: holds {others}no image. Expected files of "
+            f"{', '.join(sorted(IMAGE_SUFFIXES))} in it or in its subfolders."
         )
-    return Found(images, len(files) - len(images))
+    return found
+
+
+def companions(images: list[Path]) -> list[tuple[Path, Path]]:
+    """Images whose names add a word to another's: ``(a_seg.tif, a.tif)``. Annotations, perhaps."""
+    named = {(path.parent, stem_of(path)): path for path in images}
+    begun = {path: re.match(r"(.+)[-_. ][A-Za-z]+$", stem_of(path)) for path in images}
+    pairs = {path: named.get((path.parent, found[1])) for path, found in begun.items() if found}
+    return [(path, other) for path, other in pairs.items() if other]
 
 
 def windows(height: int, width: int, cut: Cut) -> list[tuple[int, int, int, int]]:

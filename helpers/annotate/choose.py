@@ -7,7 +7,7 @@ import numpy as np
 
 from helpers.annotate.candidates import Candidate, Cut, find_images
 from helpers.annotate.describe import Source, describe_folder
-from helpers.annotate.survey import Skipped
+from helpers.annotate.survey import Survey
 from helpers.errors import ParameterError
 from helpers.locks import sole_user
 from helpers.quantization import coverage, rank
@@ -96,27 +96,24 @@ class Choice:
 
     Attributes:
         request: what was asked for.
-        candidates: all images or patches of the folder.
+        survey: the folder, its candidates, and what could not be read.
         features: float32 (N, d), as the method saw them.
-        thumbnails: uint8 (N, 48, 48, 3).
         chosen: int64 (n,), positions among the candidates, the first to annotate first.
         stands_for: int64 (n,), how many candidates have this one as their nearest chosen one.
         spread: ``None`` if everything was chosen.
-        skipped: what could not be read.
-        files, masks, read: image files looked at, files left out as masks, files read anew.
     """
 
     request: Request
-    candidates: list[Candidate]
+    survey: Survey
     features: np.ndarray
-    thumbnails: np.ndarray
     chosen: np.ndarray
     stands_for: np.ndarray
     spread: Spread | None
-    skipped: list[Skipped]
-    files: int
-    masks: int
-    read: int
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        """All images or patches of the folder."""
+        return self.survey.candidates
 
 
 def choose(request: Request) -> Choice:
@@ -136,33 +133,19 @@ def choose(request: Request) -> Choice:
     )
     with sole_user(store):
         survey, features = describe_folder(source, found)
-    chosen = _rank(features, request)
-    return Choice(
-        request=request,
-        candidates=survey.rows.candidates,
-        features=features,
-        thumbnails=survey.rows.thumbnails,
-        chosen=chosen,
-        stands_for=_stands_for(features, chosen),
-        spread=_spread(features, chosen, request),
-        skipped=survey.skipped,
-        files=survey.files,
-        masks=survey.masks,
-        read=survey.read,
-    )
+    return _choice(request, survey, features)
 
 
 def rank_again(choice: Choice, method: str, seed: int) -> Choice:
     """The same candidates and budget, chosen by another method or with another seed."""
     request = replace(choice.request, method=method, seed=seed)
-    chosen = _rank(choice.features, request)
-    return replace(
-        choice,
-        request=request,
-        chosen=chosen,
-        stands_for=_stands_for(choice.features, chosen),
-        spread=_spread(choice.features, chosen, request),
-    )
+    return _choice(request, choice.survey, choice.features)
+
+
+def _choice(request: Request, survey: Survey, features: np.ndarray) -> Choice:
+    chosen = _rank(features, request)
+    spread = _spread(features, chosen, request)
+    return Choice(request, survey, features, chosen, _stands_for(features, chosen), spread)
 
 
 def _rank(features: np.ndarray, request: Request) -> np.ndarray:

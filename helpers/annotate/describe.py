@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from helpers import fingerprints
-from helpers.annotate.candidates import Candidate, Cut, Found, square
-from helpers.annotate.store import FileLog, stamp
+from helpers.annotate.candidates import Candidate, Cut, square
 from helpers.annotate.survey import Survey, pictures, survey
 from helpers.data.preprocess import scale_percentiles, to_grey
+from helpers.data.readers.folder import Sorted
 from helpers.errors import DataError, ParameterError
-from helpers.features.descriptor import DIMENSION, standardise
+from helpers.features.descriptor import standardise
 
 FEATURES = (
     "descriptor, mae, mae-vit-base, lunit-dino-vits16, lunit-dino-vits8, timm:NAME or "
@@ -57,23 +57,25 @@ def _is_known(features: str) -> bool:
     return features in PUBLISHED_VITS or (features.startswith("timm:") and features != "timm:")
 
 
-def describe_folder(source: Source, found: Found) -> tuple[Survey, np.ndarray]:
+def describe_folder(source: Source, found: Sorted) -> tuple[Survey, np.ndarray]:
     """All candidates of a folder with their features, float32 (N, d).
 
     Every file is read once for its descriptors, which also tell what is readable; a network then
-    sees what was readable. Both are kept in the store: by file, with size and time of change, and
-    by the network's weights.
+    sees what was readable. Both are kept in the store, by the content of the files, and by the
+    network's weights.
 
     Raises:
         DataError: nothing readable, or weights that are not there.
         ParameterError: unknown network.
     """
     code = fingerprints.of_code(["helpers.annotate.survey"])[:8]
-    log = FileLog(source.store / f"descriptor-{source.cut.name}-{code}", DIMENSION)
-    surveyed = survey(source.folder, found, source.cut, log)
+    store = source.store / f"descriptor-{source.cut.name}-{code}"
+    surveyed = survey(source.folder, found, source.cut, store)
     if source.features == "descriptor":
-        return surveyed, standardise(np.asarray(surveyed.rows.values))
-    return surveyed, _by_network(source, surveyed.rows.candidates)
+        return surveyed, standardise(surveyed.values)
+    # Of the squares: candidates, cut, and the content of every file.
+    held = [[astuple(one) for one in surveyed.candidates], asdict(source.cut), surveyed.digests]
+    return surveyed, _by_network(source, surveyed.candidates, fingerprints.of_json(held))
 
 
 class Squares(Sequence):
@@ -109,23 +111,15 @@ class Squares(Sequence):
         return self._current[1]
 
 
-def _by_network(source: Source, candidates: list[Candidate]) -> np.ndarray:
+def _by_network(source: Source, candidates: list[Candidate], key: str) -> np.ndarray:
     from helpers.features.embed import EmbedSettings, embed
     from helpers.models.device import resolve_device
 
     device = str(resolve_device(source.device))
-    key = _data_key(source, candidates)
     encoder = _encoder(source, candidates, key, device)
     squares = Squares(source, candidates, colours=encoder.channels == 3)
     settings = EmbedSettings(scaled=True)
     return np.asarray(embed(squares, encoder, settings, source.store / "networks", key, device))
-
-
-def _data_key(source: Source, candidates: list[Candidate]) -> str:
-    """Fingerprint of the squares: candidates, cut, and the state of every file."""
-    files = {one.file: stamp(source.folder / one.file) for one in candidates}
-    cut = asdict(source.cut)
-    return fingerprints.of_json([files, cut, [astuple(one) for one in candidates]])
 
 
 def _encoder(source: Source, candidates: list[Candidate], key: str, device: str):

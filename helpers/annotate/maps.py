@@ -94,7 +94,7 @@ def hover_map(*choices: Choice) -> HoverMap:
         groups = {"folder": folders, **groups}
     return HoverMap(
         points={"t-SNE": placed.points},
-        thumbnails=first.thumbnails[placed.kept],
+        thumbnails=first.survey.thumbnails[placed.kept],
         groups=groups,
         selections={
             one.request.method: np.flatnonzero(np.isin(placed.kept, one.chosen)) for one in choices

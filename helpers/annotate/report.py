@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.annotate.candidates import MARK
+from helpers.annotate.candidates import MARK, companions
 from helpers.annotate.choose import OWN_DRAWS, RANDOM_DRAWS, Choice
 from helpers.annotate.sheet import MOST, write_sheets
 from helpers.errors import DataError
@@ -43,7 +43,7 @@ def write_report(choice: Choice) -> list[Path]:
         _set_aside(output, _settings(choice))
         write_json(output / MARK, _settings(choice))
         write_text(output / SELECTION, _csv(selection_rows(choice)))
-        skipped = [asdict(one) for one in choice.skipped]
+        skipped = [asdict(one) for one in choice.survey.skipped]
         write_text(output / SKIPPED, _csv(skipped, ["file", "page", "reason"]))
         sheets = write_sheets(choice, output / SHEET)
     except OSError as error:
@@ -121,21 +121,26 @@ def in_words(choice: Choice) -> str:
 
 
 def _looked_at(choice: Choice) -> str:
-    request, n = choice.request, len(choice.candidates)
+    request, n, found = choice.request, len(choice.candidates), choice.survey.found
     kind = f"patches of {request.cut.size} px" if request.cut.size else "pictures"
-    masks = f"; masks left out: {choice.masks:,}" if choice.masks else ""
-    known = choice.files - choice.read
-    kept = f"; files known from before: {known:,}" if known else ""
-    text = f"{n:,} {kind} in {choice.files - _unreadable(choice):,} files{masks}{kept}."
+    counts = {
+        "masks left out": len(found.masks),
+        "other files of Cellpose left out": len(found.leftovers),
+        "files known by their content": len(found.images) - choice.survey.read,
+    }
+    told = "".join(f"; {what}: {count:,}" for what, count in counts.items() if count)
+    text = f"{n:,} {kind} in {len(choice.survey.digests):,} files{told}."
+    if pairs := companions(found.images):
+        one, other = (path.name for path in pairs[0])
+        text += (
+            f"\n{len(pairs)} files are named after others, as {one} after {other}. If they are "
+            "annotations, move them, or name\nthem NAME_masks; here they count as pictures."
+        )
     if request.budget > n:
         text += f"\nThe budget of {request.budget:,} is more than there is: all {n:,} are ranked."
     if request.output.resolve().is_relative_to(request.folder.resolve()):
         text += "\nThe results lie in the folder of the images; they are not taken for images."
     return text
-
-
-def _unreadable(choice: Choice) -> int:
-    return choice.files - len({one.file for one in choice.candidates})
 
 
 def _table(choice: Choice) -> str:
@@ -191,16 +196,12 @@ def _mean_and_range(values: np.ndarray) -> str:
 
 
 def _skipped(choice: Choice) -> str:
-    if not choice.skipped:
+    skipped = choice.survey.skipped
+    if not skipped:
         return ""
-    shown = [f"  {one.file}: {_reason(one.reason)}" for one in choice.skipped[:10]]
-    more = [f"  and {len(choice.skipped) - 10} more"] if len(choice.skipped) > 10 else []
+    shown = [f"  {one.file}: {one.reason}" for one in skipped[:10]]
+    more = [f"  and {len(skipped) - 10} more"] if len(skipped) > 10 else []
     return "\n".join([f"Could not be read ({SKIPPED}):", *shown, *more])
-
-
-def _reason(text: str) -> str:
-    """A reader's message without the path that it begins with."""
-    return text.partition(": ")[2] or text
 
 
 def _next(choice: Choice) -> str:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.annotate.candidates import Candidate, Cut, Found, resize, square, windows
-from helpers.annotate.store import THUMBNAIL, FileLog, Rows
+from helpers.annotate.candidates import Candidate, Cut, resize, square, windows
+from helpers.annotate.store import THUMBNAIL, Rows, Thumbnails, keep, read_rows
 from helpers.data.preprocess import scale_percentiles, to_grey
+from helpers.data.readers.folder import Sorted
 from helpers.data.readers.images import decode_pages, to_float
 from helpers.errors import DataError
-from helpers.features.descriptor import DIMENSION, describe
+from helpers.features.descriptor import describe
+from helpers.fingerprints import of_file
 
 
 @dataclass(frozen=True)
@@ -29,66 +31,82 @@ class Survey:
     """All candidates of a folder.
 
     Attributes:
-        rows: candidates with raw features and thumbnails.
+        found: what the folder holds.
+        candidates: n of them.
+        values: float32 (n, d), raw features.
+        thumbnails: uint8 (n, 48, 48, 3).
+        digests: sha256 of every file that has candidates.
         skipped: what could not be read.
-        files: image files looked at; masks: files left out as annotations.
-        read: files read in this call; the others were known.
+        read: files read in this call; the others were known by their content.
     """
 
-    rows: Rows
+    found: Sorted
+    candidates: list[Candidate]
+    values: np.ndarray
+    thumbnails: Thumbnails
+    digests: dict[str, str]
     skipped: list[Skipped]
-    files: int
-    masks: int
     read: int
 
 
-def survey(folder: Path, found: Found, cut: Cut, log: FileLog) -> Survey:
-    """Describe every candidate of a folder; files that ``log`` knows unchanged are not read again.
+def survey(folder: Path, found: Sorted, cut: Cut, store: Path) -> Survey:
+    """Describe every candidate of a folder; what ``store`` knows by its content is not read again.
 
-    A file that cannot be read is left out and named; of a stack with a damaged page the pages
-    before it are kept.
+    A file that cannot be read is left out and named; of a stack with a damaged page the other pages
+    are kept.
 
     Raises:
         DataError: nothing in the folder can be read.
     """
     from tqdm import tqdm
 
-    names = {path.relative_to(folder).as_posix(): path for path in found.images}
-    unknown = {name: path for name, path in names.items() if not log.holds(name, path)}
-    lost: list[Skipped] = []
+    known: dict[str, Rows] = {}
+    digests, skipped, read = {}, [], 0
     # Shown only if it takes longer than a moment.
-    for name, path in tqdm(unknown.items(), "reading images", unit="file", delay=1, mininterval=1):
-        faults: list[tuple[int, str]] = []
-        rows = _read_file(name, path, cut, faults)
-        if rows.candidates:
-            log.append(name, path, rows, faults)
-        else:
-            lost += [Skipped(name, *fault) for fault in faults]
-    known = [name for name, path in names.items() if log.holds(name, path)]
-    skipped = lost + [Skipped(name, *fault) for name in known for fault in log.faults(name)]
-    skipped.sort(key=lambda one: (one.file, one.page))
+    for path in tqdm(found.images, "reading images", unit="file", delay=1, mininterval=1):
+        name = path.relative_to(folder).as_posix()
+        try:
+            digest = of_file(path)
+        except OSError as error:
+            skipped.append(Skipped(name, 1, f"cannot be read ({error.strerror})"))
+            continue
+        kept, faults = store / f"{digest}.npz", []
+        if not kept.is_file():
+            read += 1
+            _read_file(path, cut, kept, faults)
+        if kept.is_file():
+            known[name], digests[name] = read_rows(kept), digest
+            faults = known[name].faults
+        skipped += [Skipped(name, *fault) for fault in faults]
     if not known:
         raise DataError(
-            f"{folder}: none of its {len(names)} image files can be read. The first: "
-            f"{lost[0].reason}"
+            f"{folder}: none of its {len(found.images)} image files can be read. The first: "
+            f"{skipped[0].file}: {skipped[0].reason}"
         )
-    return Survey(log.read(known), skipped, len(names), found.masks, len(unknown))
+    paths = [store / f"{digests[name]}.npz" for name in known]
+    return Survey(
+        found,
+        [Candidate(name, *one) for name, rows in known.items() for one in rows.places.tolist()],
+        np.concatenate([rows.values for rows in known.values()]),
+        Thumbnails(paths, [len(rows.places) for rows in known.values()]),
+        digests,
+        skipped,
+        read,
+    )
 
 
-def _read_file(name: str, path: Path, cut: Cut, faults: list[tuple[int, str]]) -> Rows:
-    candidates = []
-    values, thumbnails = [], []
+def _read_file(path: Path, cut: Cut, kept: Path, faults: list[tuple[int, str]]) -> None:
+    """Keep the rows of a file, unless it has none; ``faults`` takes what cannot be read."""
+    places, values, thumbnails = [], [], []
     for page, image in pictures(path, faults):
         grey, shown = scale_percentiles(to_grey(image)), displayed(image)
         for window in windows(*grey.shape, cut):
-            candidates.append(Candidate(name, page, *window))
+            places.append((page, *window))
             values.append(describe(square(grey, window, cut)))
             thumbnails.append(fit(shown, window, THUMBNAIL))
-    return Rows(
-        candidates,
-        np.reshape(values, (-1, DIMENSION)),
-        np.reshape(thumbnails, (-1, THUMBNAIL, THUMBNAIL, 3)),
-    )
+    if places:
+        rows = Rows(np.array(places), np.array(values, np.float32), faults)
+        keep(kept, rows, np.array(thumbnails))
 
 
 def pictures(path: Path, faults: list[tuple[int, str]]) -> Iterator[tuple[int, np.ndarray]]:
@@ -104,7 +122,7 @@ def pictures(path: Path, faults: list[tuple[int, str]]) -> Iterator[tuple[int, n
         except StopIteration:
             return
         except DataError as error:
-            faults.append((page, str(error)))
+            faults.append((page, str(error).removeprefix(f"{path}: ")))
 
 
 def displayed(image: np.ndarray) -> np.ndarray:

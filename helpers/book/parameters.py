@@ -12,6 +12,7 @@ import yaml
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from helpers.errors import ParameterError
+from helpers.files import is_utf8
 from helpers.paths import PROJECT
 
 PROFILES = ("smoke", "laptop", "real", "gpu", "paper")
@@ -92,7 +93,7 @@ def parse_overrides(pairs: list[str], schema: type[ChapterParameters]) -> dict[s
     """``name=value`` pairs as given on the command line.
 
     What the schema calls text is taken as it stands, in ``[one, two]`` too (an element that holds a
-    comma stands in quotes); other values are YAML. Paths become absolute: a notebook runs
+    comma stands in quotes); other values are YAML. Paths become absolute, since a notebook runs
     elsewhere.
 
     Raises:
@@ -102,7 +103,7 @@ def parse_overrides(pairs: list[str], schema: type[ChapterParameters]) -> dict[s
     values = {}
     for pair in pairs:
         name, sign, text = (part.strip() for part in pair.partition("="))
-        if not sign or not name or _is_no_text(pair):
+        if not sign or not name or not is_utf8(pair):
             raise ParameterError(
                 f"parameter {pair!a}: expected name=value in UTF-8, for instance steps=50"
             )
@@ -116,10 +117,6 @@ def parse_overrides(pairs: list[str], schema: type[ChapterParameters]) -> dict[s
         else:
             values[name] = _read_yaml(name, text)
     return values
-
-
-def _is_no_text(text: str) -> bool:
-    return any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _takes_text(annotation: Any) -> bool:

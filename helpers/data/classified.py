@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.data.readers.base import find_files
 from helpers.data.readers.images import decode
 from helpers.errors import DataError, ParameterError
-from helpers.files import replacing, write_json
+from helpers.files import find_files, replacing, write_json
 from helpers.fingerprints import of_json
 from helpers.locks import once
 

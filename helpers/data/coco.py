@@ -28,6 +28,8 @@ from helpers.metrics.detection import (
 )
 
 _Record = dict[str, Any]
+# Pixels, and share of its longer side, by which a stated box may lie off its mask.
+FAR, FAR_SHARE = 5, 0.5
 # What the library raises at run lengths that do not fit, depending on how they do not.
 _BAD_RUNS = (ValueError, RuntimeError, IndexError, OverflowError, MemoryError)
 
@@ -88,7 +90,7 @@ class CocoFile:
         own = mask_areas(masks)
         areas = np.array([_area(one, where) for one, where in found], np.float64)
         areas = np.where(np.isnan(areas), own, areas)
-        crowd = np.array([bool(one.get("iscrowd", 0)) for one, _ in found], bool)
+        crowd = np.array([_crowd(one, where) for one, where in found], bool)
         return Instances(
             size=image.size,
             boxes=_boxes(found, masks),
@@ -272,12 +274,21 @@ def _plain(rle: Rle) -> Rle:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+    is_bool = isinstance(value, bool)
+    return isinstance(value, int | float) and not is_bool and math.isfinite(value)
+
+
+def _crowd(annotation: _Record, where: str) -> bool:
+    crowd = annotation.get("iscrowd", 0)
+    if crowd not in (0, 1):
+        raise DataError(f"{where}: iscrowd is {crowd!r}; expected 0 or 1")
+    return bool(crowd)
 
 
 def _boxes(found: Sequence[tuple[_Record, str]], masks: Sequence[Rle]) -> np.ndarray:
     """Boxes, float32 (n, 4) of x1 y1 x2 y2: as stated, else around the masks."""
     boxes = mask_boxes(masks).astype(np.float64)
+    areas = mask_areas(masks)
     for k, (one, where) in enumerate(found):
         if (box := one.get("bbox")) is None:
             continue
@@ -286,7 +297,15 @@ def _boxes(found: Sequence[tuple[_Record, str]], masks: Sequence[Rle]) -> np.nda
             raise DataError(
                 f"{where}: bbox is {box!r}; expected x, y, width and height, no side below 0"
             )
-        boxes[k] = box[0], box[1], box[0] + box[2], box[1] + box[3]
+        stated = np.array([box[0], box[1], box[0] + box[2], box[1] + box[3]])
+        room = FAR + FAR_SHARE * max(boxes[k][2:] - boxes[k][:2])
+        if areas[k] and np.abs(stated - boxes[k]).max() > room:
+            own = to_xywh(boxes[k : k + 1])[0].round(1).tolist()
+            raise DataError(
+                f"{where}: bbox is {box!r}, but its mask lies in {own} (x, y, width and height). "
+                "Expected the same: write width and height, not the other corner, or remove bbox"
+            )
+        boxes[k] = stated
     return boxes.astype(np.float32)
 
 

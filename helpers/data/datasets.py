@@ -11,9 +11,11 @@ from typing import Any
 from helpers.data.fetch import describe_source, locate
 from helpers.data.manifest import load_manifest
 from helpers.data.readers import READERS, FolderReader, Item, Reader, Reading
-from helpers.data.readers.folder import GROUPS_FILE
+from helpers.data.readers.folder import GROUPS_FILE, sort_files
+from helpers.data.readers.images import IMAGE_SUFFIXES
 from helpers.data.sample import Sample
 from helpers.errors import DataError, NoLabelsError, ParameterError
+from helpers.files import find_files
 
 _GENERATOR = "helpers.data.synthetic"
 # Generated data that are not label images, by name, and where they come from.
@@ -232,6 +234,8 @@ def _own_folder(name: str, kind: str, root: Path) -> Dataset:
             "with labels) or images:PATH (labels may be missing)."
         )
     items = tuple(readers[kind].items(root))
+    left = sort_files(find_files(root, IMAGE_SUFFIXES), root).leftovers
+    others = f"; left out: {len(left)} that Cellpose wrote, as {left[0].name}" if left else ""
     used = {path for item in items for path in (item.image, item.labels) if path}
     used |= {path for path in [root / GROUPS_FILE] if path.is_file()}
     return Dataset(
@@ -239,7 +243,7 @@ def _own_folder(name: str, kind: str, root: Path) -> Dataset:
         items=items,
         source="folder",
         complete=True,
-        coverage=f"all {len(items)} images of the folder",
+        coverage=f"all {len(items)} images of the folder{others}",
         fingerprint=_digest_files(used, root),
         reader=readers[kind],
     )

@@ -29,7 +29,7 @@ from helpers.data.checksums import (
 )
 from helpers.data.manifest import Entry, File, Manifest, load_manifest
 from helpers.errors import DataError
-from helpers.files import replacing
+from helpers.files import find_files, replacing
 from helpers.paths import bundle_dir, data_dir
 
 RETRIES = 2
@@ -151,11 +151,7 @@ def _expected_paths(entry: Entry) -> tuple[Path, ...]:
 
 def _files_below(folder: Path) -> tuple[Path, ...]:
     """All files a person put under ``folder``, without hidden ones."""
-    return tuple(
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not any(p.startswith(".") for p in path.relative_to(folder).parts)
-    )
+    return tuple(find_files(folder)) if folder.is_dir() else ()
 
 
 def _in_bundle(entry: Entry, progress: bool) -> _Found | None:

@@ -35,7 +35,8 @@ def scale_percentiles(grey: np.ndarray, low: float = 1.0, high: float = 99.0) ->
 
     Cellpose's own training does this per patch; here it is done once per source image, because a
     patch of pure background would otherwise have its noise stretched to full contrast, and because
-    whole images are what the model is tested on. A constant image becomes all zero.
+    whole images are what the model is tested on. Units do not matter. Where the percentiles are one
+    value, smallest and largest take their place; a constant image becomes all zero.
 
     Args:
         grey: height x width, any real dtype.
@@ -44,7 +45,8 @@ def scale_percentiles(grey: np.ndarray, low: float = 1.0, high: float = 99.0) ->
         float32, height x width.
     """
     floor, ceiling = np.percentile(grey, [low, high])
-    if ceiling - floor < 1e-3 * max(1.0, abs(float(ceiling))):
+    # One value but for the rounding of 32 bits.
+    if ceiling - floor <= 1e-6 * max(abs(floor), abs(ceiling)):
         floor, ceiling = float(grey.min()), float(grey.max())
     if ceiling <= floor:
         return np.zeros(grey.shape, np.float32)

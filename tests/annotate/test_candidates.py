@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.annotate.candidates import MARK, Cut, find_images, resize, square, windows
+from helpers.annotate.candidates import MARK, Cut, companions, find_images, resize, square, windows
 from helpers.errors import DataError, ParameterError
 
 
@@ -16,11 +16,18 @@ def test_masks_and_earlier_results_are_no_images(folder):
     for path in (results / "map.png", results / "earlier" / "map.png"):
         path.write_bytes((folder / "a" / "0.png").read_bytes())
     found = find_images(folder)
-    assert found.masks == 2
+    assert len(found.masks) == 2
     assert [path.relative_to(folder).as_posix() for path in found.images] == [
         "a/0.png", "a/1.png", "a/2.png", "a/3.png", "b/colour.jpg", "b/deep.tif", "b/float.tif",
         "broken.tif", "empty.png", "stack.tif",
     ]  # fmt: skip
+
+
+def test_names_that_add_a_word_to_another_are_told(tmp_path):
+    names = ["a.tif", "a_seg.png", "a-DAPI.tif", "b.tif", "c_seg.tif", "a2.tif", "a_2.tif"]
+    pairs = companions([tmp_path / name for name in names])
+    assert [path.name for path, other in pairs] == ["a_seg.png", "a-DAPI.tif"]
+    assert {other.name for _, other in pairs} == {"a.tif"}
 
 
 def test_results_around_the_folder_hide_nothing(folder):

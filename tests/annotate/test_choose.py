@@ -24,10 +24,10 @@ def test_every_method_of_the_library_has_a_name_here():
 
 def test_every_method_ranks_and_a_second_call_gives_the_same(request_):
     first = choose(request_)
-    assert first.read == 10
+    assert first.survey.read == 10
     for method in METHODS:
         choice = choose(replace(request_, method=method))
-        assert choice.read == 2  # the unreadable ones are tried again
+        assert choice.survey.read == 2  # the unreadable ones are tried again
         assert len(set(choice.chosen.tolist())) == 4
         assert choice.stands_for.sum() == len(choice.candidates) == 10
         assert choice.stands_for.min() >= 1

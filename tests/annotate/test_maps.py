@@ -34,7 +34,7 @@ def test_the_example_folder_is_the_same_each_time_and_has_all_kinds(tmp_path):
     names = sorted(path.relative_to(one) for path in one.rglob("*") if path.is_file())
     assert all(of_file(one / name) == of_file(two / name) for name in names)
     found = find_images(one)
-    assert found.masks == 1
+    assert len(found.masks) == 1
     assert {path.suffix for path in found.images} == {".png", ".jpg", ".tif"}
     # Seven single ones, one stack of three, four of scikit-image, two broken ones.
     assert len(found.images) == 7 + 1 + 4 + 2
@@ -43,7 +43,7 @@ def test_the_example_folder_is_the_same_each_time_and_has_all_kinds(tmp_path):
 def test_the_example_is_read_but_for_its_broken_files(made):
     choice, provenance = made
     assert len(choice.candidates) == 9 + 4
-    assert [one.file for one in choice.skipped] == ["cut short.png", "empty.png"]
+    assert [one.file for one in choice.survey.skipped] == ["cut short.png", "empty.png"]
     assert provenance["source"] == "synthetic"
 
 

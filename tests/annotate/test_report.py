@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -40,7 +41,7 @@ def test_the_list_tells_what_to_open_and_where(choice):
 
 
 def test_nothing_unreadable_leaves_a_list_without_rows(choice):
-    write_report(replace(choice, skipped=[]))
+    write_report(replace(choice, survey=replace(choice.survey, skipped=[])))
     assert read(choice.request.output / "skipped.csv") == []
 
 
@@ -94,6 +95,14 @@ def test_a_file_of_the_users_own_is_not_overwritten(choice):
     write_report(choice)
     earlier = choice.request.output / "earlier" / "01-unknown-0" / "selection.csv"
     assert earlier.read_text() == "mine"
+
+
+def test_what_is_left_out_and_what_looks_like_an_annotation_is_told(folder, tmp_path):
+    for name in ("0_flows", "1_cp_output_cp_masks", "2_seg"):
+        shutil.copy(folder / "a" / "0.png", folder / "a" / f"{name}.png")
+    text = in_words(choose(Request(folder, tmp_path / "out", budget=4)))
+    assert "masks left out: 2; other files of Cellpose left out: 2; files known by" in text
+    assert "1 files are named after others, as 2_seg.png after 2.png" in text
 
 
 def test_results_within_the_folder_are_told_and_are_no_images(folder):

@@ -225,6 +225,11 @@ def sized(height, width, counts):
         ({"bbox": [1, 2, 3, -4]}, "bbox is"),
         ({"area": -1}, "area is -1"),
         ({"area": "large"}, "area is 'large'"),
+        ({"area": True}, "area is True"),
+        ({"iscrowd": 0.5}, r"iscrowd is 0\.5; expected 0 or 1"),
+        ({"iscrowd": "0"}, "iscrowd is '0'"),
+        ({"iscrowd": None}, "iscrowd is None"),
+        ({"bbox": [0, 0, 1e4, 1e4]}, "but its mask lies in"),
     ],
 )
 def test_malformed_annotations_are_named(tmp_path, more, message):

@@ -1,11 +1,14 @@
 """Painting of overlapping instances and renaming of labels, against brute force."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from helpers.data.readers import READERS
 from helpers.data.readers.base import make_consecutive, paint
 
 SHAPE = (7, 9)
@@ -65,3 +68,33 @@ def test_labels_become_consecutive_in_their_order(top, background):
     for rank, value in enumerate([2, 3, top], 1):
         np.testing.assert_array_equal(found == rank, labels == value)
     assert ((found == 0) == (labels == 0)).all()
+
+
+IDRID = ("A/1. Original Images/a. Training Set/IDRiD_01.JPG",)
+IDRID += ("A/2. All Segmentation Groundtruths/a. Training Set/5. Optic Disc/IDRiD_01_OD.TIF",)
+COVID = "Infection Segmentation Data/Train/Normal"
+FOLDERS = ("images", "lung masks", "infection masks")
+
+
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [
+        ("idrid:optic-disc", IDRID),
+        ("covid-qu", [f"{COVID}/{folder}/a.PNG" for folder in FOLDERS]),
+        ("cpm17", ["cpm17/train/Images/a.PNG", "cpm17/train/Labels/a.MAT"]),
+        ("crag", ["CRAG/train/Images/a.PNG", "CRAG/train/Annotation/a.PNG"]),
+        ("tnbc", ["Slide_01/01_1.PNG", "GT_01/01_1.PNG"]),
+        ("cellpose", ["train/000_img.PNG", "train/000_masks.PNG"]),
+        ("neurips-cellseg", ["Tuning/images/a.TIF", "Tuning/labels/a_label.TIFF"]),
+        ("monuseg", ["Tissue Images/TCGA-AA-AAAA-1.TIF", "Annotations/TCGA-AA-AAAA-1.XML"]),
+        ("folder", ["a.TIF", "a_MASKS.PNG"]),
+    ],
+)
+def test_endings_in_capitals_count_and_hidden_files_do_not(tmp_path, name, files):
+    for file in map(Path, files):
+        for path in (file, file.with_name(f"._{file.name}")):
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path).touch()
+    [item] = READERS[name].items(tmp_path)
+    assert item.image == tmp_path / files[0]
+    assert item.labels in {tmp_path / file for file in files[1:]}

@@ -5,6 +5,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from helpers.data.datasets import open_dataset
 from helpers.data.readers import FolderReader
 from helpers.errors import DataError
 
@@ -36,6 +37,12 @@ def write(root, *names):
         ("a_img.tif", "a_masks.tif", "a"),
         ("a_img.tif", "a_img_masks.tif", "a"),
         ("a_IM.tif", "a_GT.tif", "a"),
+        ("a.ome.tif", "a_masks.ome.tif", "a"),
+        ("slide [x=0,y=0].tif", "slide [x=0,y=0]-labelled.png", "slide [x=0,y=0]"),
+        ("a.tif", "a-mask.png", "a"),
+        ("a.tif", "a.labels.tif", "a"),
+        ("M\u00fcller.tif", "Mu\u0308ller_masks.tif", "M\u00fcller"),
+        ("e\u0301/a.tif", "e\u0301/a_masks.tif", "\u00e9/a"),
         ("images/a.tif", "masks/a.png", "a"),
         ("images/a.tif", "labels/a_label.tif", "a"),
         ("day1/images/w2/a.tif", "day1/masks/w2/a.tif", "day1/w2/a"),
@@ -94,6 +101,18 @@ def test_missing_masks_are_named_unless_they_are_optional(tmp_path):
 def test_what_does_not_pair_up_is_refused(tmp_path, names, message):
     with pytest.raises(DataError, match=message):
         READER.items(write(tmp_path, *names))
+
+
+def test_what_cellpose_leaves_is_told_and_its_own_format_explained(tmp_path):
+    left = ["cp_output_cp_masks", "flows", "flows_cp_masks", "flows_0", "cellprob", "dP_cp_masks"]
+    write(tmp_path, "a.tif", "a_masks.tif", *(f"a_{one}.tif" for one in left), "a_outlines.png")
+    dataset = open_dataset(f"folder:{tmp_path}")
+    assert [item.id for item in dataset.items] == ["a"]
+    assert "left out: 7 that Cellpose wrote, as a_cellprob.tif" in dataset.coverage
+    (tmp_path / "a_masks.tif").unlink()
+    np.save(tmp_path / "a_seg.npy", {"masks": 1}, allow_pickle=True)
+    with pytest.raises(DataError, match=r"without a mask(?s:.)*NAME_seg\.npy(?s:.)*imwrite"):
+        READER.items(tmp_path)
 
 
 def test_hidden_files_do_not_count(tmp_path):

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import tifffile
 from imagecodecs import png_encode
-from PIL import Image
+from PIL import Image, ImageOps
 
 from helpers.data.readers import images
 from helpers.data.readers.images import decode, decode_pages, read_image, read_labels
+from helpers.data.readers.masks import read_mask
 from helpers.errors import DataError
 
 H, W = 23, 31
@@ -95,7 +96,7 @@ def test_tiff_alpha_is_dropped_but_an_unspecified_fourth_channel_is_kept(tmp_pat
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.bmp"])
 def test_palette_gives_colours_to_images_and_indices_to_labels(tmp_path, name):
     indices = np.random.default_rng(1).integers(0, 3, (H, W)).astype(np.uint8)
-    colours = np.array([[10, 20, 30], [200, 0, 5], [0, 255, 128]], np.uint8)
+    colours = np.array([[0, 0, 0], [200, 0, 5], [0, 255, 128]], np.uint8)
     picture = Image.fromarray(indices)
     picture.putpalette(colours.ravel().tolist())
     picture.save(tmp_path / name)
@@ -254,6 +255,97 @@ def test_coloured_and_jpeg_labels_are_refused(tmp_path, pixels):
         read_labels(tmp_path / "colour.png")
     with pytest.raises(DataError, match="JPEG"):
         read_labels(tmp_path / "lossy.jpg")
+
+
+BLACK, WHITE, RED, BLUE = (0, 0, 0), (255, 255, 255), (230, 25, 75), (0, 0, 255)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+@pytest.mark.parametrize(
+    ("colours", "numbers"),
+    [
+        ((BLACK, RED, BLUE), [0, 1, 2]),
+        ((WHITE, RED, BLUE), [0, 1, 2]),  # QuPath
+        ((RED, BLUE, BLACK), [2, 1, 0]),  # quantised: the most frequent colour stands anywhere
+        ((RED, BLACK, BLUE), [1, 0, 2]),
+        ((BLACK, BLACK, RED), [0, 1, 2]),
+        ((WHITE, BLACK, RED), None),  # which is the background?
+        ((RED, BLUE, WHITE), None),
+        ((RED, BLACK, BLACK), None),
+    ],
+)
+def test_the_background_of_a_palette_is_0_or_refused(tmp_path, name, colours, numbers):
+    indices = np.arange(H * W, dtype=np.uint8).reshape(H, W) % 3
+    picture = Image.fromarray(indices, "P")
+    picture.putpalette(np.ravel(colours).tolist())
+    picture.save(tmp_path / name)
+    if numbers is None:
+        with pytest.raises(DataError, match=rf"{name}: .*which index is the background"):
+            read_labels(tmp_path / name)
+    else:
+        np.testing.assert_array_equal(read_labels(tmp_path / name), np.array(numbers)[indices])
+
+
+@pytest.mark.parametrize("photometric", ["miniswhite", "minisblack"])
+def test_one_bit_is_1_where_viewers_show_white(tmp_path, photometric):
+    bits = np.random.default_rng(0).random((H, W)) > 0.8
+    path = write_tiff(tmp_path / "a.tif", bits, photometric=photometric)
+    np.testing.assert_array_equal(read_labels(path), np.asarray(Image.open(path)))
+    np.testing.assert_array_equal(read_mask(path), np.asarray(Image.open(path)))
+    # ImageJ's inverting look-up table: the object is 255 and shown black.
+    grey = write_tiff(tmp_path / "b.tif", np.uint8(255 * bits), photometric=photometric)
+    np.testing.assert_array_equal(read_labels(grey), 255 * bits)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif"])
+def test_a_turned_picture_is_put_upright_alone_and_refused_beside_labels(
+    tmp_path, name, orientation
+):
+    smooth = np.add.outer(5 * np.arange(H), 2 * np.arange(W)).astype(np.uint8)
+    exif = Image.Exif()
+    exif[274] = orientation
+    path = tmp_path / name
+    if name == "a.tif":
+        write_tiff(path, smooth, extratags=[(274, "H", 1, orientation, True)])
+    else:
+        Image.fromarray(smooth).save(path, exif=exif, quality=98)
+    [shown] = decode_pages(path)
+    stored = Image.fromarray(smooth)
+    stored.getexif()[274] = orientation
+    expected = np.asarray(ImageOps.exif_transpose(stored), int)
+    assert np.abs(shown[..., 0] - expected).max() <= 2
+    if orientation == 1:
+        assert decode(path).shape == (H, W, 1)
+    else:
+        with pytest.raises(DataError, match=rf"{name}: .*orientation {orientation}.*-auto-orient"):
+            decode(path)
+
+
+@pytest.mark.parametrize("kind", ["separated", "cielab", "ycbcr"])
+def test_other_colour_spaces_are_refused(tmp_path, pixels, kind):
+    data = pixels(H, W, 4 if kind == "separated" else 3)
+    path = write_tiff(tmp_path / "a.tif", data, photometric=kind)
+    for read in (read_image, lambda one: list(decode_pages(one))):
+        with pytest.raises(DataError, match=rf"a\.tif: its colours are stored as {kind.upper()}"):
+            read(path)
+
+
+def test_colours_out_of_a_jpeg_are_rgb(tmp_path):
+    red = np.full((32, 32, 3), (200, 10, 10), np.uint8)
+    write_tiff(tmp_path / "a.tif", red, photometric="rgb", compression="jpeg")
+    Image.fromarray(red).convert("CMYK").save(tmp_path / "cmyk.jpg")
+    # A phone's JPEG holds a smaller copy.
+    small = Image.fromarray(red[::2, ::2])
+    Image.fromarray(red).save(tmp_path / "b.jpg", "MPO", save_all=True, append_images=[small])
+    for name in ("a.tif", "cmyk.jpg", "b.jpg"):
+        assert np.abs(read_image(tmp_path / name) - red).max() <= 4, name
+
+
+def test_large_pictures_are_no_bombs(tmp_path, pixels, monkeypatch):
+    Image.fromarray(pixels(H, W)).save(tmp_path / "a.jpg")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    assert read_image(tmp_path / "a.jpg").shape == (H, W, 1)
 
 
 def coordinates(*shape):

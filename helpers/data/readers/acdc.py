@@ -12,7 +12,6 @@ from helpers.data.readers.base import (
     Item,
     Reader,
     Reading,
-    find_files,
     make_class_sample,
     require_items,
     require_pairs,
@@ -20,13 +19,14 @@ from helpers.data.readers.base import (
 )
 from helpers.data.readers.images import to_float
 from helpers.errors import DataError
+from helpers.files import find_files
 
 LAYOUT = (
     "training/patientPPP/patientPPP_frameFF.nii.gz with patientPPP_frameFF_gt.nii.gz (and "
     "testing/), or patientPPP_frameFF.h5 and patientPPP_frameFF_slice_S.h5"
 )
-_NIFTI = re.compile(r"((patient\d{3})_frame\d{2})(_gt)?\.nii\.gz")
-_HDF5 = re.compile(r"((patient\d{3})_frame\d{2})(?:_slice_(\d+))?\.h5")
+_NIFTI = re.compile(r"((patient\d{3})_frame\d{2})(_gt)?(?i:\.nii\.gz)")
+_HDF5 = re.compile(r"((patient\d{3})_frame\d{2})(?:_slice_(\d+))?(?i:\.h5)")
 # The validation part is drawn from the patients to train on; the test part stays for the end.
 _LISTS = {"train": "train", "val": "train", "test": "test"}
 
@@ -63,9 +63,9 @@ class AcdcReader(Reader):
                 volume without labels or the reverse; an unreadable volume.
         """
         files = find_files(root, frozenset({".h5", ".gz"}))
-        hdf5 = [path for path in files if path.name.endswith(".h5")]
-        nifti = [path for path in files if path.name.endswith(".nii.gz")]
-        nifti = [path for path in nifti if not path.name.endswith("_4d.nii.gz")]
+        hdf5 = [path for path in files if path.suffix.lower() == ".h5"]
+        nifti = [path for path in files if path.name.lower().endswith(".nii.gz")]
+        nifti = [path for path in nifti if not path.name.lower().endswith("_4d.nii.gz")]
         if hdf5 and nifti:
             raise DataError(
                 f"{root}: holds ACDC twice, as NIfTI ({nifti[0].name}) and as HDF5 "
@@ -82,7 +82,7 @@ class AcdcReader(Reader):
                 labels of another shape than the image.
         """
         number = int(item.id.rpartition("_slice_")[2])
-        read = _read_nifti if item.image.name.endswith(".nii.gz") else _read_hdf5
+        read = _read_nifti if item.image.suffix.lower() == ".gz" else _read_hdf5
         pixels, labels, dtype = read(item, number)
         if (labels != np.rint(labels)).any():
             raise DataError(

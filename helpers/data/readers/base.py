@@ -224,23 +224,6 @@ def require_pairs(lacking: Sequence[Path], what: str, expected: str) -> None:
         raise DataError(f"{len(lacking)} {what}:\n{named}{more}\nExpected {expected}.")
 
 
-def find_files(root: Path, suffixes: frozenset[str]) -> list[Path]:
-    """Files below ``root`` with one of the (lower-case) suffixes, sorted, without hidden ones.
-
-    Raises:
-        DataError: ``root`` is not a folder.
-    """
-    if not root.is_dir():
-        raise DataError(f"{root}: is not a folder. Name the folder that holds the images.")
-    return sorted(
-        path
-        for path in root.rglob("*")
-        if path.suffix.lower() in suffixes
-        and not any(part.startswith(".") for part in path.relative_to(root).parts)
-        and path.is_file()
-    )
-
-
 def split_of(path: Path, root: Path) -> str:
     """``"train"`` or ``"test"`` if a folder between ``root`` and ``path`` starts with the word."""
     for part in path.relative_to(root).parts[:-1]:

@@ -11,7 +11,6 @@ from helpers.data.readers.base import (
     Item,
     Reader,
     Reading,
-    find_files,
     make_sample,
     paint,
     require_items,
@@ -20,6 +19,7 @@ from helpers.data.readers.base import (
 )
 from helpers.data.readers.images import decode, to_float
 from helpers.errors import DataError, ParameterError
+from helpers.files import find_files
 
 LAYOUT = "<ImageId>/images/<ImageId>.png with <ImageId>/masks/*.png"
 KINDS = ("histology", "fluorescence", "brightfield")
@@ -96,7 +96,7 @@ class BBBC038Reader(Reader):
         """
         pixels = decode(item.image)
         shape = pixels.shape[:2]
-        files = sorted(item.labels.glob("*.png"))
+        files = find_files(item.labels, frozenset({".png"}))
         if not files:
             raise DataError(f"{item.labels}: holds no masks. Expected {LAYOUT}.")
         painted = paint([_mask_pixels(path, item, shape) for path in files], shape)

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from helpers.data.readers.base import (
     Item,
-    find_files,
     require_items,
     require_pairs,
     split_of,
 )
 from helpers.data.readers.pairs import PairReader
+from helpers.files import find_files
 
 LAYOUT = "NNN_img.png with NNN_masks.png, in train/ and test/ or directly"
 

@@ -11,7 +11,6 @@ from helpers.data.readers.base import (
     Item,
     Reader,
     Reading,
-    find_files,
     make_sample,
     paint,
     require_items,
@@ -20,10 +19,11 @@ from helpers.data.readers.base import (
 )
 from helpers.data.readers.images import decode, to_float
 from helpers.errors import DataError
+from helpers.files import find_files
 from helpers.metrics.detection import Instances, decode_masks
 
 LAYOUT = "annotations/instances_PART.json with images/PART/FILE_NAME or PART/FILE_NAME"
-_FILE = re.compile(r"instances_(.+)\.json")
+_FILE = re.compile(r"instances_(.+)(?i:\.json)")
 _SPLITS = ("train", "val", "test")
 
 

@@ -8,12 +8,12 @@ from helpers.data.readers.base import (
     Item,
     Reader,
     Reading,
-    find_files,
     require_items,
     require_pairs,
 )
 from helpers.data.readers.masks import load_structure
 from helpers.errors import ParameterError
+from helpers.files import find_files
 
 LAYOUT = (
     "Infection Segmentation Data/{Train,Val,Test}/{COVID-19,Non-COVID,Normal}/"
@@ -23,7 +23,7 @@ STRUCTURES = {"infection": "infection masks", "lung": "lung masks"}
 _FOLDERS = ("images", *STRUCTURES.values())
 _PATH = re.compile(
     r"(.*Infection Segmentation Data/(?:Train|Val|Test)/(?:COVID-19|Non-COVID|Normal))/"
-    rf"({'|'.join(_FOLDERS)})/([^/]+)\.png"
+    rf"({'|'.join(_FOLDERS)})/([^/]+)(?i:\.png)"
 )
 # The paper trains on Train and Val together (its released code has them in one file).
 _SPLITS = {"Train": "train", "Val": "train", "Test": "test"}

@@ -4,24 +4,18 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.data.readers.base import (
-    Item,
-    Reader,
-    Reading,
-    find_files,
-    make_sample,
-    require_items,
-    require_pairs,
-)
-from helpers.data.readers.images import as_labels, decode, to_float
+from helpers.data.readers.base import Item, require_items, require_pairs
+from helpers.data.readers.images import as_labels
+from helpers.data.readers.pairs import PairReader
 from helpers.errors import DataError
+from helpers.files import find_files
 
 LAYOUT = "cpm17/PART/Images/NAME.png with cpm17/PART/Labels/NAME.mat, PART train or test"
 KEY = "inst_map"
 _PARTS = ("train", "test")
 
 
-class Cpm17Reader(Reader):
+class Cpm17Reader(PairReader):
     """``PART/Images/NAME.png`` and ``PART/Labels/NAME.mat`` (MATLAB 5 to 7, array ``inst_map``).
 
     500 x 500 to 600 x 600 pixels. The folders ``Overlay`` are left out. The id is ``PART/NAME``,
@@ -36,8 +30,12 @@ class Cpm17Reader(Reader):
             for path in find_files(root, frozenset({".png", ".mat"}))
             if path.parent.parent.name in _PARTS
         ]
-        images = {_key(p): p for p in files if (p.parent.name, p.suffix) == ("Images", ".png")}
-        labels = {_key(p): p for p in files if (p.parent.name, p.suffix) == ("Labels", ".mat")}
+        images = {
+            _key(p): p for p in files if (p.parent.name, p.suffix.lower()) == ("Images", ".png")
+        }
+        labels = {
+            _key(p): p for p in files if (p.parent.name, p.suffix.lower()) == ("Labels", ".mat")
+        }
         lacking = [path for key, path in images.items() if key not in labels]
         require_pairs(lacking, "images without labels", LAYOUT)
         orphans = [path for key, path in labels.items() if key not in images]
@@ -46,17 +44,9 @@ class Cpm17Reader(Reader):
             (_item(path, labels[key]) for key, path in images.items()), root, LAYOUT
         )
 
-    def load(self, item: Item) -> Reading:
-        """Read one item.
-
-        Raises:
-            DataError: an unreadable image, labels that :func:`read_instance_map` refuses, or labels
-                of another size than the image.
-        """
-        pixels = decode(item.image)
-        labels = read_instance_map(item.labels)
-        sample = make_sample(item, to_float(pixels, item.image), labels)
-        return Reading(sample, dtype=pixels.dtype.name)
+    def labels_of(self, path: Path) -> np.ndarray:
+        """The array of the MATLAB file."""
+        return read_instance_map(path)
 
 
 def _key(path: Path) -> tuple[Path, str]:

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from helpers.data.readers.base import Item, find_files, require_items, require_pairs
+from helpers.data.readers.base import Item, require_items, require_pairs
 from helpers.data.readers.pairs import PairReader
+from helpers.files import find_files
 
 LAYOUT = "CRAG/PART/Images/NAME.png with CRAG/PART/Annotation/NAME.png, PART train or valid"
 # The notes that come with the data speak of "test" and "Annotations".

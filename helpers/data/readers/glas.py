@@ -4,9 +4,10 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from helpers.data.readers.base import Item, find_files, require_items, require_pairs
+from helpers.data.readers.base import Item, require_items, require_pairs
 from helpers.data.readers.pairs import PairReader
 from helpers.errors import DataError, ParameterError
+from helpers.files import find_files
 
 GRADES_FILE = "Grade.csv"
 GRADES = ("benign", "malignant")

@@ -8,12 +8,12 @@ from helpers.data.readers.base import (
     Item,
     Reader,
     Reading,
-    find_files,
     require_items,
     require_pairs,
 )
 from helpers.data.readers.masks import load_structure
 from helpers.errors import NoLabelsError, ParameterError
+from helpers.files import find_files
 
 LAYOUT = (
     "1. Original Images/PART/IDRiD_NN.jpg with 2. All Segmentation Groundtruths/PART/FOLDER/"
@@ -22,8 +22,8 @@ LAYOUT = (
 _PARTS = {"a. Training Set": "train", "b. Testing Set": "test"}
 _PART = "|".join(map(re.escape, _PARTS))
 # Two digits: part B of IDRiD has folders of the same names, with three digits.
-_IMAGE = re.compile(rf"(.*)1\. Original Images/({_PART})/(IDRiD_\d\d)\.jpg")
-_MASK = re.compile(rf"(.*)2\. All Segmentation Groundtruths/({_PART})/([^/]+)/([^/]+)\.tif")
+_IMAGE = re.compile(rf"(.*)1\. Original Images/({_PART})/(IDRiD_\d\d)(?i:\.jpg)")
+_MASK = re.compile(rf"(.*)2\. All Segmentation Groundtruths/({_PART})/([^/]+)/([^/]+)(?i:\.tif)")
 _Key = tuple[str, str, str]  # folder that holds both, part, name of the image
 
 

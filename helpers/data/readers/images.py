@@ -21,6 +21,10 @@ LARGE_STACK_BYTES = 2**28
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _JPEG = b"\xff\xd8\xff"
+_ORIENTATION = 274  # the tag of that name, in TIFF and in EXIF
+# Kinds of TIFF (its tag "photometric") whose numbers are grey values, colours or indices as they
+# stand; and the compressions out of which colours come although the tag says YCbCr.
+_READ_AS_STORED, _YCBCR, _GIVES_RGB = range(5), 6, (6, 7, 33007, 34892)
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -56,11 +60,12 @@ def to_float(pixels: np.ndarray, path: Path) -> np.ndarray:
 def read_labels(path: Path) -> np.ndarray:
     """Label image of a file: int32 (height, width), 0 background, numbers as stored.
 
-    Of a palette image the indices count, not the colours.
+    Of a palette image the indices count, not the colours, with the background's at 0.
 
     Raises:
         DataError: as for :func:`read_image`; or a value is negative, fractional or beyond int32;
-            or the channels differ (colours are no labels); or the file is a JPEG.
+            or the channels differ (colours are no labels); or the file is a JPEG; or nobody can
+            tell which index of a palette is the background.
     """
     pixels = decode(path, resolve_palette=False)
     if _head(path).startswith(_JPEG):
@@ -106,16 +111,20 @@ def as_labels(values: np.ndarray, path: Path) -> np.ndarray:
     return values.astype(np.int32)
 
 
-def decode(path: Path, *, resolve_palette: bool = True) -> np.ndarray:
+def decode(path: Path, *, resolve_palette: bool = True, alone: bool = False) -> np.ndarray:
     """Pixels of a file in their stored dtype (bool, integer or float): (height, width, channels).
+
+    A picture that viewers turn (orientation in EXIF or TIFF) is refused, because nobody can tell
+    whether its annotation was drawn on it as stored, as Cellpose reads it, or as shown.
 
     Args:
         resolve_palette: give a palette image's colours (3 channels) instead of its indices.
+        alone: it has no annotation, so that a turned picture may be put upright.
 
     Raises:
         DataError: see :func:`read_image`; NaN and infinity pass.
     """
-    [pixels] = _decoded(path, _decode_one(path, resolve_palette))
+    [pixels] = _decoded(path, _decode_one(path, resolve_palette, alone))
     return pixels
 
 
@@ -126,7 +135,7 @@ def decode_pages(path: Path) -> Iterator[np.ndarray]:
     of the file; its channels are channels of one picture, found as in :func:`read_image`, except
     that an axis without a name is taken for pages where it has more than four entries. Reduced
     copies are left out. Of a set of TIFF files that refer to each other every file gives its own
-    pages, one picture each. Any other file gives one picture.
+    pages, one picture each. Any other file gives one picture. Turned ones are put upright.
 
     Raises:
         DataError: the file is missing, empty, cut short, damaged or of unknown type, or holds
@@ -135,7 +144,7 @@ def decode_pages(path: Path) -> Iterator[np.ndarray]:
     if _head(path).startswith(_TIFF):
         yield from _decoded(path, _decode_tiff_pages(path))
     else:
-        yield decode(path)
+        yield decode(path, alone=True)
 
 
 def _decoded(path: Path, pictures: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
@@ -150,6 +159,8 @@ def _decoded(path: Path, pictures: Iterator[np.ndarray]) -> Iterator[np.ndarray]
             yield pixels
     except DataError:
         raise
+    except MemoryError as error:
+        raise DataError(f"{path}: is too large for the memory here. Cut it into tiles.") from error
     # The decoders raise a dozen kinds of exception on damaged files, some of their own making.
     except Exception as error:
         raise DataError(
@@ -158,15 +169,43 @@ def _decoded(path: Path, pictures: Iterator[np.ndarray]) -> Iterator[np.ndarray]
         ) from error
 
 
-def _decode_one(path: Path, resolve_palette: bool) -> Iterator[np.ndarray]:
+def _decode_one(path: Path, resolve_palette: bool, alone: bool) -> Iterator[np.ndarray]:
     """The one picture of a file; a generator, so that opening fails where decoding does."""
     head = _head(path)
     if head.startswith(_TIFF):
-        yield _decode_tiff(path, resolve_palette)
+        yield _decode_tiff(path, resolve_palette, alone)
     elif head.startswith(_PNG) and head[24] >= 8 and head[25] != 3:  # bits; 3 = palette
-        yield decode_png(path.read_bytes())
+        content = path.read_bytes()
+        # Elsewhere Pillow would decode the whole picture to look for it.
+        orientation = _orientation(path) if b"eXIf" in content else None
+        yield _upright(decode_png(content), orientation, alone, path)
     else:
-        yield _decode_with_pillow(path, resolve_palette)
+        pixels = _decode_with_pillow(path, resolve_palette)
+        yield _upright(pixels, _orientation(path), alone, path)
+
+
+def _orientation(path: Path) -> int | None:
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        return picture.getexif().get(_ORIENTATION)
+
+
+def _upright(pixels: np.ndarray, orientation: int | None, alone: bool, path: Path) -> np.ndarray:
+    """Pixels as viewers show them, by the orientation 1 to 8 of EXIF; refused beside labels."""
+    if orientation not in range(2, 9):
+        return pixels
+    if not alone:
+        raise DataError(
+            f"{path}: is stored turned or mirrored (orientation {orientation}), so that viewers "
+            "show it otherwise than Cellpose and others read it, and nobody can tell which of the "
+            "two was annotated. If it was the picture as shown, turn its pixels: mogrify "
+            "-auto-orient FILE; if it was the picture as stored, remove the mark: exiftool "
+            "-Orientation= FILE."
+        )
+    pixels = pixels.swapaxes(0, 1) if orientation >= 5 else pixels
+    pixels = pixels[::-1] if orientation in (3, 4, 7, 8) else pixels
+    return pixels[:, ::-1] if orientation in (2, 3, 6, 7) else pixels
 
 
 def decode_png(content: bytes) -> np.ndarray:
@@ -196,16 +235,47 @@ def _head(path: Path) -> bytes:
 def _decode_with_pillow(path: Path, resolve_palette: bool) -> np.ndarray:
     from PIL import Image
 
+    # Pillow guards servers against bombs; a slide that somebody names is none.
+    Image.MAX_IMAGE_PIXELS = None
     with Image.open(path) as picture:
-        if getattr(picture, "n_frames", 1) > 1:
+        # Phones append smaller copies to a JPEG; Pillow calls that MPO.
+        if getattr(picture, "n_frames", 1) > 1 and picture.format != "MPO":
             raise _stack_error(path, f"{picture.n_frames} frames")
-        as_is = {"1", "L", "I", "I;16", "I;16B", "F", "RGB"} | (set() if resolve_palette else {"P"})
+        if picture.mode == "P" and not resolve_palette:
+            colours = np.reshape(picture.getpalette("RGB"), (-1, 3))
+            return _background_first(np.asarray(picture)[..., None], colours, path)
         if picture.mode == "LA":
             picture = picture.convert("L")
-        elif picture.mode not in as_is:
+        elif picture.mode not in {"1", "L", "I", "I;16", "I;16B", "F", "RGB"}:
             picture = picture.convert("RGB")
         pixels = np.asarray(picture)
     return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def _background_first(indices: np.ndarray, colours: np.ndarray, path: Path) -> np.ndarray:
+    """Indices (H, W, 1) into a palette with the background at 0, for which another index may stand.
+
+    Tools give it black, at whatever index; or, as QuPath, white at index 0.
+
+    Args:
+        colours: (n, 3), 0 black, 255 white.
+    """
+    used = np.unique(indices)
+    black = [index for index in used if not colours[index].any()]
+    first = colours[0].tolist()
+    if first == [0, 0, 0] or (first == [255, 255, 255] and not black):
+        return indices
+    if len(black) != 1 or first == [255, 255, 255]:
+        named = " and ".join(map(str, black)) or "none"
+        raise DataError(
+            f"{path}: is a picture with a palette, and which index is the background cannot be "
+            f"told: index 0 has the colour {first}, black has: {named}. Expected index 0 black, or "
+            "white where nothing is black, or one other index black: save the label numbers as "
+            "grey values, in PNG or TIFF."
+        )
+    swapped = np.arange(len(colours), dtype=indices.dtype)
+    swapped[[0, black[0]]] = swapped[[black[0], 0]]
+    return swapped[indices]
 
 
 @contextmanager
@@ -234,13 +304,16 @@ def _open_tiff(path: Path) -> Iterator[Any]:
         )
 
 
-def _decode_tiff(path: Path, resolve_palette: bool) -> np.ndarray:
+def _decode_tiff(path: Path, resolve_palette: bool, alone: bool) -> np.ndarray:
     with _open_tiff(path) as tiff:
         series = _full_series(tiff)
         if len(series) != 1:
             raise _stack_error(path, f"{len(series)} pictures")
+        page = series[0].keyframe
+        _require_colours(page, path)
         pixels = _channels_last(series[0].asarray(), series[0].axes, path)
-        return _without_alpha_and_palette(pixels, series[0].keyframe, resolve_palette)
+        pixels = _as_meant(pixels, page, resolve_palette, path)
+        return _upright(pixels, page.tags.valueof(_ORIENTATION), alone, path)
 
 
 def _decode_tiff_pages(path: Path) -> Iterator[np.ndarray]:
@@ -249,10 +322,13 @@ def _decode_tiff_pages(path: Path) -> Iterator[np.ndarray]:
         if any(part.is_multifile for part in parts):
             parts = [page for page in tiff.pages if not page.is_reduced]
         for part in parts:
+            _require_colours(part.keyframe, path)
+            orientation = part.keyframe.tags.valueof(_ORIENTATION)
             # Mapped, a long recording does not have to fit into memory.
             pixels = part.asarray(out="memmap" if part.nbytes > LARGE_STACK_BYTES else None)
             for picture in _pictures(pixels, part.axes, path):
-                yield _without_alpha_and_palette(np.asarray(picture), part.keyframe, True)
+                meant = _as_meant(np.asarray(picture), part.keyframe, True, path)
+                yield _upright(meant, orientation, True, path)
 
 
 def _full_series(tiff: Any) -> list[Any]:
@@ -260,20 +336,39 @@ def _full_series(tiff: Any) -> list[Any]:
     return [one for one in tiff.series if not one.keyframe.is_reduced]
 
 
-def _without_alpha_and_palette(pixels: np.ndarray, page: Any, resolve_palette: bool) -> np.ndarray:
-    """Decoded pixels (H, W, C) of a TIFF page without alpha and, if asked for, with colours."""
+def _require_colours(page: Any, path: Path) -> None:
+    """Refuse colour spaces whose planes would pass for grey values."""
+    is_ycbcr = page.photometric == _YCBCR and page.compression in _GIVES_RGB
+    if page.photometric not in _READ_AS_STORED and not is_ycbcr:
+        name = getattr(page.photometric, "name", page.photometric)
+        raise DataError(
+            f"{path}: its colours are stored as {name}. Expected grey values or RGB: convert it, "
+            "for instance with mogrify -colorspace sRGB FILE."
+        )
+
+
+def _as_meant(pixels: np.ndarray, page: Any, resolve_palette: bool, path: Path) -> np.ndarray:
+    """Decoded pixels (H, W, C) of a TIFF page without alpha; of one bit with 1 for white.
+
+    Grey values of more bits stay as stored even where 0 is white: so writes ImageJ with its
+    inverting look-up table, under which 255 is the object.
+    """
     import tifffile
 
+    if page.bitspersample == 1 and page.tags.valueof("PhotometricInterpretation") == 0:
+        pixels = ~pixels
     alpha = [int(kind) in (1, 2) for kind in page.extrasamples]  # associated, unassociated
     if alpha and alpha[-1] and pixels.shape[2] > 1:
         pixels = pixels[..., :-1]
     colours = page.colormap if page.photometric == tifffile.PHOTOMETRIC.PALETTE else None
-    if colours is not None and resolve_palette and pixels.shape[2] == 1:
-        # As numbers: one-bit pixels come as bool, which would select instead of looking up.
-        pixels = np.moveaxis(colours[:, pixels[..., 0].astype(np.intp)], 0, -1)
-        if colours.shape[1] <= 256:
-            pixels = (pixels >> 8).astype(np.uint8)  # a TIFF palette is always stored in 16 bits
-    return pixels
+    if colours is None or pixels.shape[2] > 1:
+        return pixels
+    if not resolve_palette:
+        # One-bit pixels come as bool, which would select instead of looking up.
+        return _background_first(pixels.astype(np.uint16), colours.T >> 8, path)
+    pixels = np.moveaxis(colours[:, pixels[..., 0].astype(np.intp)], 0, -1)
+    # A TIFF palette is always stored in 16 bits.
+    return (pixels >> 8).astype(np.uint8) if colours.shape[1] <= 256 else pixels
 
 
 def _pictures(pixels: np.ndarray, axes: str, path: Path) -> Iterator[np.ndarray]:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from helpers.data.coco import CocoFile, read_coco
-from helpers.data.readers.base import Item, find_files, require_items, require_pairs
+from helpers.data.readers.base import Item, require_items, require_pairs
 from helpers.data.readers.coco import CocoReader
 from helpers.errors import DataError, ParameterError
+from helpers.files import find_files
 
 # Annotations of the parts, and of the official subsets of the training part.
 PARTS = {part: f"livecell_coco_{part}.json" for part in ("train", "val", "test")}

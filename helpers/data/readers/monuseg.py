@@ -13,7 +13,6 @@ from helpers.data.readers.base import (
     Item,
     Reader,
     Reading,
-    find_files,
     make_sample,
     paint,
     require_items,
@@ -21,6 +20,7 @@ from helpers.data.readers.base import (
 )
 from helpers.data.readers.images import decode, to_float
 from helpers.errors import DataError
+from helpers.files import find_files
 
 LAYOUT = "Tissue Images/NAME.tif with Annotations/NAME.xml, or NAME.tif beside NAME.xml"
 # Moves outlines off the pixel centres, in a direction that no edge between centres can have.

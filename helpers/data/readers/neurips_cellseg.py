@@ -4,13 +4,13 @@ from pathlib import Path
 
 from helpers.data.readers.base import (
     Item,
-    find_files,
     require_items,
     require_pairs,
     split_of,
 )
 from helpers.data.readers.images import IMAGE_SUFFIXES
 from helpers.data.readers.pairs import PairReader
+from helpers.files import find_files
 
 LAYOUT = "FOLDER/images/NAME.* with FOLDER/labels/NAME_label.tiff"
 

@@ -5,16 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.data.readers.base import (
-    Item,
-    Reader,
-    Reading,
-    find_files,
-    make_sample,
-    require_items,
-    require_pairs,
-)
-from helpers.data.readers.images import decode, read_labels, to_float
+from helpers.data.readers.base import Item, require_items, require_pairs
+from helpers.data.readers.images import read_labels
+from helpers.data.readers.pairs import PairReader
+from helpers.files import find_files
 
 LAYOUT = "Slide_NN/NN_K.png with GT_NN/NN_K.png"
 _FOLDER = re.compile(r"(Slide|GT)_(\d+)")
@@ -23,7 +17,7 @@ _Key = tuple[Path, str, str]  # folder that holds both, number of the patient, n
 _LAST_BREAST = 12
 
 
-class TnbcReader(Reader):
+class TnbcReader(PairReader):
     """``Slide_NN/NN_K.png`` (RGBA, 512 x 512) and ``GT_NN/NN_K.png``, 50 images of 11 patients.
 
     The annotation is taken for a mask of all nuclei, as it is by the owner's own code and by other
@@ -52,16 +46,9 @@ class TnbcReader(Reader):
             (_item(key, path, masks[key]) for key, path in images.items()), root, LAYOUT
         )
 
-    def load(self, item: Item) -> Reading:
-        """Read one item.
-
-        Raises:
-            DataError: an unreadable file, no labels, or labels of another size than the image.
-        """
-        pixels = decode(item.image)
-        labels = split_components(read_labels(item.labels))
-        sample = make_sample(item, to_float(pixels, item.image), labels)
-        return Reading(sample, dtype=pixels.dtype.name)
+    def labels_of(self, path: Path) -> np.ndarray:
+        """The components of the annotation."""
+        return split_components(read_labels(path))
 
 
 def _item(key: _Key, image: Path, mask: Path) -> Item:
