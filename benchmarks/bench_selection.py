@@ -151,7 +151,7 @@ BENCHMARK = Benchmark(
         "floor_s": "floor, s",
         "note": "note",
     },
-    ("numpy", "numba", "scikit-learn", "scipy"),
+    ("numpy", "scikit-learn", "scipy", "torch"),
     ("features", "n", "d"),
 )
 
