@@ -40,7 +40,7 @@ from helpers.models.device import resolve_device, resolve_precision
 from helpers.models.encoders import EncoderSpec, build_encoder, normalise
 from helpers.paths import PROJECT
 from helpers.pretraining.moco import MocoPlan, build_optimiser, contrast_step
-from helpers.pretraining.moco_views import PairSource, central_views, identify, unit
+from helpers.pretraining.moco_views import PairSource, identify, unit
 from helpers.pretraining.momentum import MomentumContrast
 from helpers.pretraining.schedules import learning_rate_at
 from helpers.pretraining.stepwise import autocast, rows_of_steps
@@ -116,15 +116,14 @@ class Ours:
             queue=task.queue,
             key_momentum=task.momentum,
             groups=max(2, task.batch // GROUP),
-            size=task.size,
             precision=precision,
         )
         self.statistics = channel_statistics(images)
         encoder = build_encoder(EncoderSpec(task.network), task.seed)
-        network = MomentumContrast(encoder, self.plan.contrast(task.queue), task.seed)
+        network = MomentumContrast(encoder, self.plan, task.queue, task.seed)
         self.network = network.to(self.device, memory_format=torch.channels_last)
         self.optimiser = build_optimiser(self.network, self.plan)
-        source = PairSource(images, task.size, identify(images)[0], task.seed, self.device)
+        source = PairSource(images, identify(images)[0], task.seed, self.device)
         self.pairs = source.pairs(rows_of_steps(len(images), self.plan, task.seed, 0))
         self.views_seconds = 0.0
         self.done = 0
@@ -141,7 +140,7 @@ class Ours:
     def draw_views(self, steps: int) -> None:
         """Reading and views alone, of the same steps again."""
         images = np.load(self.task.images)
-        source = PairSource(images, self.task.size, np.arange(len(images)), 1, self.device)
+        source = PairSource(images, np.arange(len(images)), 1, self.device)
         for _ in itertools.islice(source.pairs(rows_of_steps(len(images), self.plan, 1, 0)), steps):
             pass
         self._wait()
@@ -162,10 +161,9 @@ class Ours:
     def neighbours(self, labels: np.ndarray) -> float:
         """Accuracy of nearest neighbours of the watched images."""
         self.network.eval()
-        views = central_views(self.watched, range(len(self.watched)), self.task.size)
         parts = []
         with torch.inference_mode():
-            for part in views.split(self.task.batch):
+            for part in torch.from_numpy(self.watched).split(self.task.batch):
                 inputs = self._normalised(unit(part, self.device))
                 parts.append(self.network.query.represent(inputs).cpu())
         self.network.train()

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
     """Small tensors: several threads only wait for each other, the more so on a busy machine.
 
-    Before every test, because what a test runs may set another number, on which the last digits of
-    results depend.
+    Before every test and its fixtures, because what a test runs may set another number, on which
+    the last digits of results depend.
     """
     import torch
 

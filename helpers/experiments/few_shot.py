@@ -49,7 +49,7 @@ from helpers.models.cascade_heads import HeadSpec
 from helpers.models.device import resolve_device
 from helpers.models.encoders import EncoderSpec, load_encoder, save_encoder
 from helpers.paths import runs_dir
-from helpers.pretraining.amt2 import Amt2Plan, detector_path, load_detector, pretrain_amt2
+from helpers.pretraining.amt2 import detector_path, load_detector, pretrain_amt2
 from helpers.pretraining.moco import MocoPlan, encoder_path, pretrain_moco
 from helpers.training.detection import DetectionPlan, DetectorTraining, train_detector
 
@@ -333,9 +333,7 @@ def run_moco(stage: Stage, folder: Path, data: Data) -> dict:
     """
     p = stage.p
     spec, patches = EncoderSpec(p.encoder), unlabelled(stage, data)
-    log = pretrain_moco(
-        patches, spec, contrast_plan(p), stage.seed, folder, device=p.device, progress=False
-    )
+    log = pretrain_moco(patches, spec, contrast_plan(p), stage.seed, folder, device=p.device)
     return {
         "losses": _rounded(log.losses),
         "matches": _rounded(log.matches),
@@ -360,11 +358,11 @@ def run_rounds(stage: Stage, folder: Path, data: Data) -> dict:
     log = pretrain_amt2(
         training,
         unlabelled(stage, data) if stage.cells else None,
-        Amt2Plan(p.rounds, contrast, keep_encoders=tuple(range(p.rounds + 1))),
+        p.rounds,
+        contrast,
         stage.seed,
         folder,
         source_test=scenes["test"],
-        progress=False,
     )
     seconds = sum(one.contrast_seconds + one.source_seconds for one in log.rounds)
     return {
@@ -517,7 +515,6 @@ def contrast_plan(p: Any) -> MocoPlan:
         groups=GROUPS,
         precision=p.precision,
         checkpoint_every=50,
-        look_every=0,
     )
 
 

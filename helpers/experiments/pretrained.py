@@ -98,15 +98,7 @@ def run_pretraining(
     torch.set_num_threads(trial.threads)
     train, validation = open_source(trial.source, cache)
     log = pretrain_supervised(
-        train,
-        validation,
-        trial.spec,
-        trial.plan,
-        trial.seed,
-        folder,
-        on_epoch,
-        trial.device,
-        progress=False,
+        train, validation, trial.spec, trial.plan, trial.seed, folder, on_epoch, trial.device
     )
     return summary(log)
 

@@ -257,9 +257,7 @@ def _run_pretraining(trial: Pretraining | SelfSupervision, folder: Path, tasks: 
         return run_pretraining(trial, folder, runs_dir() / "data" / "classified")
     torch.set_num_threads(trial.threads)
     images, spec = unlabelled(trial, tasks), EncoderSpec(trial.encoder)
-    log = pretrain_barlow_twins(
-        images, spec, trial.plan, trial.seed, folder, device=trial.device, progress=False
-    )
+    log = pretrain_barlow_twins(images, spec, trial.plan, trial.seed, folder, device=trial.device)
     return {
         "losses": [round(loss, 5) for loss in log.losses],
         "looks": [asdict(look) for look in log.looks],

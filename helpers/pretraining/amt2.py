@@ -17,11 +17,11 @@ schedules were not to be had. What is chosen here, and where it can be changed:
 - *L2-SP* is the anchor of the training that is handed in, of the backbone without normalisation
   layers. With an anchor of weight 0 nothing holds the backbone in (b); without an anchor it has
   ordinary weight decay there, like the rest of the detector.
-- *Queue and key encoder* start afresh in every round (``restart_queue``): the backbone has moved
-  meanwhile, so that the old keys would be told from the new ones by that alone. The queue fills
-  anew, during which fewer negatives count. The contrast's head goes on from where it was.
-- *Momentum* of both optimisers is dropped at every change of side (``keep_momentum``), being that
-  of gradients at weights that have been left.
+- *Queue and key encoder* start afresh in every round: the backbone has moved meanwhile, so that the
+  old keys would be told from the new ones by that alone. The queue fills anew, during which fewer
+  negatives count. The contrast's head goes on from where it was.
+- *Momentum* of both optimisers is dropped at every change of side, being that of gradients at
+  weights that have been left.
 - *Input* is normalised by the detector's mean and spread on both sides, that of cells too.
 - *Batch normalisation* is as ``spec.batch_norm`` of the detector says, on both sides.
   ``"frozen"``: statistics, scale and offset stay those that the backbone came with. ``"trained"``:
@@ -32,7 +32,6 @@ The source's side is a training that can stop and go on, and comes from outside
 (:class:`SourceTraining`): this room does not know how detectors are trained.
 """
 
-import hashlib
 import json
 import math
 import time
@@ -40,7 +39,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -48,23 +47,16 @@ from torch import Tensor
 
 from helpers.errors import DataError, ParameterError
 from helpers.files import read_torch, write_torch
-from helpers.metrics.detection import Areas, Instances, average_precision
+from helpers.metrics.detection import Instances, average_precision
 from helpers.models.cascade import Detector, anchor_backbone, predict_instances
 from helpers.models.encoders import fill_encoder, normalise, save_encoder
 from helpers.models.l2sp import Anchor
-from helpers.pretraining.identity import require_same
-from helpers.pretraining.moco import (
-    MocoPlan,
-    build_optimiser,
-    contrast_step,
-    queue_length,
-    view_size,
-)
-from helpers.pretraining.moco_views import Images, PairSource, check_images, identify
-from helpers.pretraining.momentum import MomentumContrast, check_groups
-from helpers.pretraining.progress import write_log
+from helpers.pretraining.moco import MocoPlan, build_optimiser, contrast_step, queue_length
+from helpers.pretraining.moco_views import PairSource, identify
+from helpers.pretraining.momentum import MomentumContrast
+from helpers.pretraining.progress import require_same, write_log
 from helpers.pretraining.schedules import learning_rate_at
-from helpers.pretraining.stepwise import OnStep, once, rows_of_steps
+from helpers.pretraining.stepwise import OnStep, once, rows_of_steps, set_rate
 from helpers.pretraining.stepwise import encoder_path as encoder_path
 
 Side = Literal["contrast", "source"]
@@ -104,52 +96,6 @@ class SourceTraining(Protocol):
     def restore(self, state: dict[str, Any], path: Path | None = None) -> None: ...
 
 
-@dataclass(frozen=True)
-class Amt2Plan:
-    """How the two sides alternate. Steps, rates and checkpoints of (b) are the training's.
-
-    Attributes:
-        rounds: of (a) and then (b).
-        contrast: of side (a). Its ``steps`` are those of all rounds together and a multiple of
-            ``rounds``; ``checkpoint_every`` counts them; ``checkpoints`` is left empty, and
-            ``look_every`` is of no effect here. ``None``: (b) alone, for comparison.
-        restart_queue: whether key encoder and queue start afresh in each round, or go on as they
-            were when the backbone was left.
-        keep_momentum: whether the optimisers' momentum outlasts the other side.
-        keep_encoders: rounds whose encoders after (a) and after (b) are kept, 1 for the first; 0,
-            the start, and the last are always.
-        keep_detectors: rounds after which the whole detector is kept; after the last it always is.
-        areas: by which the source's objects count as small, medium and large
-            (:func:`helpers.metrics.detection.average_precision`).
-    """
-
-    rounds: int
-    contrast: MocoPlan | None
-    restart_queue: bool = True
-    keep_momentum: bool = False
-    keep_encoders: tuple[int, ...] = ()
-    keep_detectors: tuple[int, ...] = ()
-    areas: Areas = "coco"
-
-    def __post_init__(self) -> None:
-        if self.rounds < 1:
-            raise ParameterError(f"rounds={self.rounds}: expected at least 1")
-        if self.contrast:
-            _check_steps("contrast", self.contrast.steps, self.rounds)
-            if self.contrast.checkpoints:
-                raise ParameterError(
-                    f"contrast.checkpoints={self.contrast.checkpoints}: encoders are kept by "
-                    "rounds here. Leave it empty and give keep_encoders."
-                )
-        for name, first in (("keep_encoders", 0), ("keep_detectors", 1)):
-            if odd := [one for one in getattr(self, name) if not first <= one <= self.rounds]:
-                raise ParameterError(f"{name}={odd}: expected rounds, {first} to {self.rounds}")
-        if self.areas not in get_args(Areas):
-            raise ParameterError(
-                f"areas={self.areas!r}: expected one of {', '.join(get_args(Areas))}"
-            )
-
-
 @dataclass
 class Amt2Round:
     """What one round did. Distances are of the anchored weights: without normalisation layers.
@@ -181,31 +127,6 @@ class Amt2Round:
     contrast_seconds: float = 0.0
     source_seconds: float = 0.0
 
-    @property
-    def contrast_loss(self) -> float | None:
-        """Mean over the steps of (a); ``None`` if there were none."""
-        return float(np.mean(self.contrast_losses)) if self.contrast_losses else None
-
-    @property
-    def match_share(self) -> float | None:
-        """Mean share of queries nearer to their key than to any other; ``None`` without (a)."""
-        return float(np.mean(self.matches)) if self.matches else None
-
-    @property
-    def source_loss(self) -> float:
-        """Mean over the steps of (b), without the anchor's penalty."""
-        return float(np.mean(self.source_losses))
-
-    @property
-    def mean_parts(self) -> dict[str, float]:
-        """Means of ``source_parts``."""
-        return {name: float(np.mean(values)) for name, values in self.source_parts.items()}
-
-    @property
-    def relative_distance(self) -> float:
-        """``distance`` / ``anchor_norm``."""
-        return self.distance / self.anchor_norm
-
 
 @dataclass
 class Amt2Log:
@@ -224,52 +145,48 @@ class Amt2Log:
 
 def pretrain_amt2(
     training: SourceTraining,
-    cells: Images | None,
-    plan: Amt2Plan,
+    cells: np.ndarray | None,
+    rounds: int,
+    plan: MocoPlan | None,
     seed: int,
     folder: Path,
     *,
-    source_test: Sequence[Annotated] | None = None,
+    source_test: Sequence[Annotated],
     on_step: OnStep | None = None,
-    on_round: Callable[[int, Amt2Round], None] | None = None,
-    progress: bool = True,
 ) -> Amt2Log:
     """Pretrain a detector in place; resume, or return at once if it is done.
 
-    The folder gets ``encoder-SSSSSS.pt`` and ``detector-SSSSSS.pt`` (:func:`load_detector`) of the
-    kept rounds, SSSSSS being the steps of both sides done; ``log.json``; and until the end
-    ``checkpoint.pt``, written at every change of side and as often as the two plans say
-    (``checkpoint_every``, 0: at changes alone). On the CPU two runs with equal arguments and an
-    equal number of threads give identical weights, with or without an interruption in between. A
-    second process waits for the first.
+    The folder gets ``encoder-SSSSSS.pt`` of the start and of both sides of every round, and
+    ``detector-SSSSSS.pt`` (:func:`load_detector`) of the end, SSSSSS being the steps of both sides
+    done; ``log.json``; and until the end ``checkpoint.pt``, written at every change of side and as
+    often as the two plans say (``checkpoint_every``, 0: at changes alone). On the CPU two runs with
+    equal arguments and an equal number of threads give identical weights, with or without an
+    interruption in between. A second process waits for the first.
 
     Args:
         training: side (b), no step done yet, on the detector to be pretrained. That is left on its
             device and in evaluation mode.
-        cells: images of side (a), see :func:`helpers.pretraining.moco.pretrain_moco`: of several
-            data sets together, as in the paper; ``None`` if the plan has no contrast.
+        cells: images of side (a), see :func:`helpers.pretraining.moco.pretrain_moco`; ``None`` for
+            (b) alone, for comparison.
+        rounds: of (a) and then (b).
+        plan: of side (a), or ``None``. Its ``steps``, like the training's, are those of all rounds
+            together and a multiple of ``rounds``; ``checkpoint_every`` counts them.
         seed: of side (a): head, order and views.
         folder: of this pretraining alone.
         source_test: images of the source with their objects, on which average precision is
-            measured before the first round and after each.
+            measured before the first round and after each (with COCO's size classes).
         on_step: called with (steps of both sides done, loss of this side) after every step (on a
             GPU every few). Steps that are done again after an interruption are called again.
-        on_round: called with (rounds done, what the last one did), the detector being in
-            evaluation mode; perhaps again after an interruption.
-        progress: show a bar with round, side, loss and time left.
 
     Raises:
-        ParameterError: cells, steps, groups or an anchor that do not fit, a training that has
-            begun, or one of the two diverged.
+        ParameterError: groups or a queue that do not fit the cells, or one of the two diverged.
         DataError: the folder holds another pretraining, or files that are not readable.
     """
-    _check(training, cells, plan)
-    contrast = _Contrast(training, cells, plan.contrast, seed) if plan.contrast else None
-    identity = _identity(training, contrast, plan, seed, source_test)
+    contrast = _Contrast(training, cells, plan, seed) if plan else None
+    identity = _identity(training, contrast, rounds, seed, source_test)
 
     def run() -> Amt2Log:
-        pretraining = _Run(training, contrast, plan, source_test, folder, identity)
-        return pretraining.go(on_step, on_round, progress)
+        return _Run(training, contrast, rounds, source_test, folder, identity).go(on_step)
 
     log = once(folder, identity, _as_log, run)
     if not training.done:
@@ -295,7 +212,7 @@ def load_detector(path: Path, detector: Detector) -> None:
     if not path.is_file():
         raise DataError(
             f"{path}: is missing, though it is kept until the folder is deleted. Delete the "
-            "folder to train anew, or name a round that the plan keeps."
+            "folder to train anew."
         )
     fill_encoder(detector, read_torch(path), path, "detector")
 
@@ -303,20 +220,19 @@ def load_detector(path: Path, detector: Detector) -> None:
 class _Contrast:
     """Side (a) on the backbone of a training's detector."""
 
-    def __init__(self, training: SourceTraining, cells: Images, plan: MocoPlan, seed: int) -> None:
+    def __init__(
+        self, training: SourceTraining, cells: np.ndarray, plan: MocoPlan, seed: int
+    ) -> None:
         detector = training.model
         self.plan, self.seed, self.device = plan, seed, training.device
         self.statistics = detector.spec.mean, detector.spec.std
         ids, self.fingerprint = identify(cells)
-        size = view_size(cells, plan)
-        self.cells = PairSource(cells, size, ids, seed, self.device, plan.smallest_crop)
+        self.cells = PairSource(cells, ids, seed, self.device)
         # The key encoder is copied with its modes: frozen layers of the detector are frozen there.
         detector.train()
-        settings = plan.contrast(queue_length(plan, len(cells)))
-        network = MomentumContrast(detector.backbone.body, settings, seed)
+        queue = queue_length(plan, len(cells))
+        network = MomentumContrast(detector.backbone.body, plan, queue, seed)
         self.network = network.to(self.device)
-        # Before any work, and not in the first step.
-        check_groups(self.network, plan.batch_size, plan.groups)
         self.forget_momentum()
 
     def forget_momentum(self) -> None:
@@ -330,8 +246,7 @@ class _Contrast:
         every = 1 if self.device.type == "cpu" else 10
         unread: list[Tensor] = []
         for step, pairs in enumerate(self.cells.pairs(islice(rows, steps), first), first):
-            for group in self.optimiser.param_groups:
-                group["lr"] = learning_rate_at(step, self.plan.steps, self.plan) * group["lr_scale"]
+            set_rate(self.optimiser, learning_rate_at(step, self.plan.steps, self.plan))
             unread.append(contrast_step(self.network, self.optimiser, pairs, self._normalised))
             if len(unread) == every or step + 1 == first + steps:
                 self._read(unread, step + 1, record, tell)
@@ -375,12 +290,12 @@ class _Run:
         self,
         training: SourceTraining,
         contrast: _Contrast | None,
-        plan: Amt2Plan,
-        source_test: Sequence[Annotated] | None,
+        rounds: int,
+        source_test: Sequence[Annotated],
         folder: Path,
         identity: dict,
     ) -> None:
-        self.training, self.contrast, self.plan = training, contrast, plan
+        self.training, self.contrast, self.rounds = training, contrast, rounds
         self.source_test, self.folder, self.identity = source_test, folder, identity
         self.reference = training.anchor or anchor_backbone(training.model, 0.0)
         self.log = Amt2Log()
@@ -398,7 +313,7 @@ class _Run:
 
     @property
     def finished(self) -> bool:
-        return self.round == self.plan.rounds
+        return self.round == self.rounds
 
     @property
     def side(self) -> Side:
@@ -410,37 +325,18 @@ class _Run:
         contrast = sum(len(one.contrast_losses) for one in self.log.rounds)
         return {"contrast": contrast, "source": self.training.done}
 
-    def go(
-        self,
-        on_step: OnStep | None,
-        on_round: Callable[[int, Amt2Round], None] | None,
-        progress: bool,
-    ) -> Amt2Log:
+    def go(self, on_step: OnStep | None) -> Amt2Log:
         """Do all that is still to be done; the log."""
-        from tqdm import tqdm
+
+        def tell(loss: float) -> None:
+            if on_step:
+                on_step(sum(self.done.values()), loss)
 
         if not self._resume():
             self._begin()
-        with tqdm(
-            total=sum(self.steps.values()),
-            initial=sum(self.done.values()),
-            desc=f"AMT2 {self.training.model.spec.backbone.name}",
-            unit="step",
-            mininterval=2,
-            disable=not progress,
-        ) as bar:
-
-            def tell(loss: float) -> None:
-                done = sum(self.done.values())
-                shown = f"{self.round + 1}/{self.plan.rounds} {self.side}"
-                bar.set_postfix({"round": shown, "loss": f"{loss:.3f}"}, refresh=False)
-                bar.update(done - bar.n)
-                if on_step:
-                    on_step(done, loss)
-
-            while not self.finished:
-                self._work(tell)
-                self._leave(on_round)
+        while not self.finished:
+            self._work(tell)
+            self._leave()
         (self.folder / "checkpoint.pt").unlink(missing_ok=True)
         return self.log
 
@@ -455,21 +351,18 @@ class _Run:
         """What comes before the first step of a side."""
         # Before (a) to see how far that moves the backbone; after it this is the anchor of (b).
         self.reference.refresh()
-        again = self.round > 0
-        task = self.training
         if self.place % len(self.steps) == 0:
             self.log.rounds.append(Amt2Round())
-        if self.side == "contrast":
-            task = self.contrast
-            if again and self.plan.restart_queue:
-                self.contrast.network.restart()
-        if again and not self.plan.keep_momentum:
-            task.forget_momentum()
+        if self.round and self.side == "contrast":
+            self.contrast.network.restart()
+            self.contrast.forget_momentum()
+        elif self.round:
+            self.training.forget_momentum()
 
     def _work(self, tell: Callable[[float], None]) -> None:
         """The steps that the present side of this round still has to do."""
         side, record = self.side, self.log.rounds[-1]
-        end = self.steps[side] // self.plan.rounds * (self.round + 1)
+        end = self.steps[side] // self.rounds * (self.round + 1)
         while (done := self.done[side]) < end:
             every = self.every[side]
             stop = min(end, (done // every + 1) * every) if every else end
@@ -486,12 +379,12 @@ class _Run:
                 self._save()
 
     @torch.no_grad()
-    def _leave(self, on_round: Callable[[int, Amt2Round], None] | None) -> None:
+    def _leave(self) -> None:
         """What comes after the last step of a side, and before the first of the next."""
-        record, number = self.log.rounds[-1], self.round + 1
+        record = self.log.rounds[-1]
         distance = math.sqrt(float(self.reference.squared_distance()))
         record.ends.append(sum(self.done.values()))
-        self._keep(self.side, number)
+        self._keep(self.side, self.round + 1)
         if self.side == "contrast":
             record.moved = distance
         else:
@@ -500,8 +393,6 @@ class _Run:
             record.anchor_norm = math.sqrt(sum(float((one**2).sum()) for one in anchors))
             self._read_source(record)
             record.source_scores = self._scores()
-            if on_round:
-                on_round(number, record)
         self.place += 1
         if not self.finished:
             self._enter()
@@ -510,7 +401,7 @@ class _Run:
 
     def _read_source(self, record: Amt2Round) -> None:
         """Put what the training noted in this round into the record."""
-        log, steps = self.training.log, self.steps["source"] // self.plan.rounds
+        log, steps = self.training.log, self.steps["source"] // self.rounds
         mine = slice(self.round * steps, (self.round + 1) * steps)
         record.source_losses = log.losses[mine]
         record.source_parts = {name: values[mine] for name, values in log.parts.items()}
@@ -518,26 +409,22 @@ class _Run:
     def _scores(self) -> dict[str, float]:
         """Average precision on the source; the detector is left in evaluation mode."""
         model = self.training.model.eval()
-        if self.source_test is None:
-            return {}
         device, precision = self.training.device.type, self.training.plan.precision
         truth, found = [], []
         for image, objects in self.source_test:
             truth.append(objects)
             found += predict_instances(model, [image], device, precision)
-        scores = average_precision(truth, found, areas=self.plan.areas).as_dict()
+        scores = average_precision(truth, found).as_dict()
         return {name: value for name, value in scores.items() if math.isfinite(value)}
 
     def _keep(self, side: str, number: int) -> None:
-        """Write encoder and detector after a side of a round (1 for the first), if asked for."""
-        plan, model, step = self.plan, self.training.model, sum(self.done.values())
-        if number in (0, plan.rounds, *plan.keep_encoders):
-            spec = model.spec
-            extra = {"step": step, "round": number, "side": side}
-            path = encoder_path(self.folder, step)
-            save_encoder(path, model.backbone.body, spec.backbone, (spec.mean, spec.std), extra)
-            self.log.kept.append(step)
-        if side == "source" and number in (plan.rounds, *plan.keep_detectors):
+        """Write the encoder after a side of a round (1 for the first), in the end the detector."""
+        model, step = self.training.model, sum(self.done.values())
+        spec, extra = model.spec, {"step": step, "round": number, "side": side}
+        path = encoder_path(self.folder, step)
+        save_encoder(path, model.backbone.body, spec.backbone, (spec.mean, spec.std), extra)
+        self.log.kept.append(step)
+        if side == "source" and number == self.rounds:
             weights = {name: value.cpu() for name, value in model.state_dict().items()}
             write_torch(detector_path(self.folder, step), weights)
 
@@ -580,72 +467,22 @@ def _as_log(values: dict) -> Amt2Log:
 def _identity(
     training: SourceTraining,
     contrast: _Contrast | None,
-    plan: Amt2Plan,
+    rounds: int,
     seed: int,
-    source_test: Sequence[Annotated] | None,
+    source_test: Sequence[Annotated],
 ) -> dict:
     """What a folder must have in common with the pretraining that is asked for."""
     known = {
-        "plan": asdict(plan),
+        "rounds": rounds,
+        "plan": contrast and asdict(contrast.plan),
         "seed": seed,
         "cells": contrast and [len(contrast.cells.images), contrast.fingerprint],
         "queue": contrast and len(contrast.network.queue),
         "training": training.identity,
-        "source_test": None if source_test is None else _fingerprint(training, source_test),
+        "source_test": [
+            [image.shape, int(image.sum()), len(objects), float(objects.boxes.sum())]
+            for image, objects in source_test
+        ],
     }
     # As JSON gives it back: lists for tuples.
     return json.loads(json.dumps(known))
-
-
-def _fingerprint(training: SourceTraining, data: Sequence[Annotated]) -> str:
-    """Of images and objects; each image is read once, and refused if it does not fit."""
-    if not len(data):
-        raise ParameterError("source_test holds no image; expected at least one, or None")
-    digest = hashlib.sha256()
-    for number, (image, objects) in enumerate(data):
-        if image.dtype != np.uint8 or image.shape != (*objects.size, 3):
-            raise ParameterError(
-                f"source_test[{number}] is {image.dtype} of shape {image.shape}, its objects of an "
-                f"image of {objects.size}; expected uint8 (height, width, 3) of that size"
-            )
-        if len(objects) and objects.labels.max() > training.model.spec.n_classes:
-            raise ParameterError(
-                f"source_test[{number}] has label {objects.labels.max()}; expected 1 to "
-                f"{training.model.spec.n_classes}, the detector's classes"
-            )
-        for array in (image, objects.boxes, objects.labels, objects.crowd, objects.areas):
-            if array is not None:
-                digest.update(np.ascontiguousarray(array))
-        for mask in objects.masks:
-            digest.update(mask["counts"])
-    return digest.hexdigest()
-
-
-def _check(training: SourceTraining, cells: Images | None, plan: Amt2Plan) -> None:
-    if training.done:
-        raise ParameterError(
-            f"training has done {training.done} steps; expected none. Make one of the detector as "
-            "it is now."
-        )
-    _check_steps("training.plan", training.plan.steps, plan.rounds)
-    ours = anchor_backbone(training.model, 0.0).names
-    if training.anchor is not None and training.anchor.names != ours:
-        raise ParameterError(
-            f"training.anchor holds {len(training.anchor.names)} parameters, not the "
-            f"{len(ours)} of the backbone; expected one of "
-            "helpers.models.cascade.anchor_backbone"
-        )
-    if (cells is None) != (plan.contrast is None):
-        raise ParameterError(
-            f"cells are {'not ' if cells is None else ''}given, contrast is "
-            f"{'not ' if plan.contrast is None else ''}planned; expected both or neither"
-        )
-    if cells is not None:
-        check_images(cells)
-
-
-def _check_steps(name: str, steps: int, rounds: int) -> None:
-    if steps % rounds:
-        raise ParameterError(
-            f"{name}.steps={steps}: of all rounds together; expected a multiple of rounds={rounds}"
-        )

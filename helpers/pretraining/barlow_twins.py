@@ -4,22 +4,21 @@ Two views of each image (:mod:`helpers.pretraining.twin`) go through one encoder
 the cross-correlation matrix of the two batches of embeddings is driven towards the identity. As in
 the paper: separate passes for the two views, a three-layer projector (linear layers without bias,
 batch normalisation and ReLU between them), embeddings normalised over the batch, trade-off 0.0051,
-linear warm-up and half a cosine down to a thousandth. :func:`published_plan` has the paper's sizes
-and LARS; without it AdamW and small sizes, our choice, for a few thousand images.
+linear warm-up and half a cosine. The optimiser is AdamW, the sizes are small, and the rate falls to
+a thousandth of the default peak: our choice, for a few thousand images (published: LARS, batches of
+2,048 and widths of 8,192).
 
 Deviations: a number of steps instead of epochs; batches are parts of whole permutations, what does
 not fill a batch is left out; inputs are normalised by mean and spread of the data themselves;
 residual branches do not start at zero (the released code sets ``zero_init_residual``); one device,
 so that the batch's statistics need no exchange; bfloat16 in place of float16, loss always in
-float32; LARS is timm's, whose trust ratio divides by |gradient| + decay x |weight| and not by the
-norm of their sum; the warm-up starts at ``final_rate`` and not at 0.
+float32; the warm-up starts at ``final_rate`` and not at 0.
 """
 
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -30,8 +29,8 @@ from helpers.errors import ParameterError
 from helpers.models.device import resolve_device
 from helpers.models.encoders import EncoderSpec, build_encoder
 from helpers.pretraining.collapse import effective_rank, relative_spread
-from helpers.pretraining.identity import STEPS
-from helpers.pretraining.mae import resize
+from helpers.pretraining.moco_views import unit
+from helpers.pretraining.progress import STEPS
 from helpers.pretraining.schedules import parameter_groups
 from helpers.pretraining.stepwise import (
     Milestones,
@@ -40,21 +39,16 @@ from helpers.pretraining.stepwise import (
     Setting,
     StepwiseRun,
     autocast,
-    check_options,
     once,
     read_ahead,
     rows_of_steps,
 )
 from helpers.pretraining.stepwise import encoder_path as encoder_path
-from helpers.pretraining.supervised import BETAS, SMALLEST_SIDE, channel_statistics
-from helpers.pretraining.twin import RECIPES, SMALLEST_CROP, TwinViews
+from helpers.pretraining.supervised import BETAS, channel_statistics
+from helpers.pretraining.twin import TwinViews
 from helpers.randomness import global_seed, step_generator
 from helpers.views.stain import fit_stains
 
-OPTIMISERS = ("adamw", "lars")
-MOMENTUM = 0.9
-# Biases and normalisation layers learn at 0.0048 where weights learn at 0.2 (LARS, as published).
-SPARED_SCALE = 0.0048 / 0.2
 EPSILON = 1e-5
 WATCHED = 256
 
@@ -86,17 +80,6 @@ def barlow_twins_terms(z_a: Tensor, z_b: Tensor) -> tuple[Tensor, Tensor]:
     return (diagonal - 1).square().sum(), (correlation - diagonal.diag()).square().sum()
 
 
-def barlow_twins_loss(z_a: Tensor, z_b: Tensor, trade_off: float = 0.0051) -> Tensor:
-    """Loss of Barlow Twins (eq. 1): invariance + trade_off x redundancy.
-
-    Args:
-        z_a, z_b: see :func:`barlow_twins_terms`, also for errors.
-        trade_off: lambda in the paper.
-    """
-    invariance, redundancy = barlow_twins_terms(z_a, z_b)
-    return invariance + trade_off * redundancy
-
-
 @dataclass(frozen=True)
 class BarlowTwinsPlan(Milestones):
     """How one encoder is pretrained.
@@ -105,20 +88,14 @@ class BarlowTwinsPlan(Milestones):
         steps: optimisation steps.
         batch_size: images per step, at least 2; 2,048 in the paper, which reports
             little loss down to 256.
-        learning_rate: the highest. The default is for AdamW.
+        learning_rate: the highest, of AdamW.
         final_rate: what the rate starts from and ends at.
         warmup_share: first share of the steps, in which the rate grows linearly.
         weight_decay: not on biases, normalisation layers and tables of positions.
-        optimiser: ``"adamw"``, or ``"lars"`` as published (large batches; momentum 0.9; biases and
-            normalisation layers are not adapted and learn at 0.024 of the rate).
         projector: widths of its layers; the last is the number of dimensions d of the embedding.
         trade_off: weight of the redundancy term, lambda in the paper.
         setting: ``"natural"`` or ``"pathology"``, which views are drawn.
-        smallest_crop: crops cover between this share of the image's area and all of it.
-        stain_components: for ``"pathology"``, see :func:`helpers.views.stain.fit_stains`.
-        size: side of the views in pixels; 0 for that of the images.
         precision: ``"bfloat16"`` or ``"float32"`` for the network's arithmetic.
-        checkpoints: steps after which the encoder is kept, besides 0 (random weights) and the last.
         checkpoint_every: steps between points from which a killed run goes on; 0 for none.
         look_every: steps between looks at the embeddings (:class:`Look`), besides 0 and the last;
             0 for none between.
@@ -130,85 +107,12 @@ class BarlowTwinsPlan(Milestones):
     final_rate: float = 1e-6
     warmup_share: float = 0.05
     weight_decay: float = 1e-4
-    optimiser: str = "adamw"
     projector: tuple[int, ...] = (1024, 1024, 1024)
     trade_off: float = 0.0051
     setting: str = "natural"
-    smallest_crop: float = SMALLEST_CROP
-    stain_components: int = 0
-    size: int = 0
     precision: str = "float32"
-    checkpoints: tuple[int, ...] = ()
     checkpoint_every: int = 200
     look_every: int = 200
-
-    def __post_init__(self) -> None:
-        self.check_milestones()
-        self._check_sizes()
-        if not 0 <= self.warmup_share < 1 or not 0 < self.smallest_crop <= 1:
-            raise ParameterError(
-                f"warmup_share={self.warmup_share}, smallest_crop={self.smallest_crop}: expected "
-                "shares from 0 to below 1, and above 0 to 1"
-            )
-        if self.trade_off < 0 or self.weight_decay < 0:
-            raise ParameterError(
-                f"trade_off={self.trade_off}, weight_decay={self.weight_decay}: expected 0 or above"
-            )
-        options = {
-            "optimiser": OPTIMISERS,
-            "setting": tuple(RECIPES),
-            "precision": ("float32", "bfloat16"),
-        }
-        check_options(self, options)
-        if self.optimiser == "lars" and self.weight_decay == 0:
-            raise ParameterError("weight_decay=0: LARS tells weights from biases by it; use 1e-6")
-
-    def _check_sizes(self) -> None:
-        if not self.projector or min(self.projector) < 1:
-            raise ParameterError(f"projector={self.projector}: expected widths of at least 1")
-        if self.size and self.size < SMALLEST_SIDE:
-            raise ParameterError(
-                f"size={self.size}: expected 0, or at least {SMALLEST_SIDE} pixels"
-            )
-        if self.stain_components < 0:
-            raise ParameterError(f"stain_components={self.stain_components}: expected 0 or above")
-        if self.stain_components and self.setting != "pathology":
-            raise ParameterError(
-                f"stain_components={self.stain_components}: only setting='pathology' draws stains"
-            )
-
-
-def published_plan(n_images: int, epochs: int = 1000, **changes: Any) -> BarlowTwinsPlan:
-    """The paper's recipe for ImageNet (section 2.2, 1,000 epochs of batches of 2,048).
-
-    Args:
-        n_images: of the training set.
-        epochs: warm-up takes 10 of them.
-        changes: of single attributes, such as ``setting`` or ``precision``.
-
-    Raises:
-        ParameterError: fewer images than one batch, or no more epochs than the warm-up's.
-    """
-    batch_size = changes.get("batch_size", 2048)
-    if n_images < batch_size or epochs <= 10:
-        raise ParameterError(
-            f"n_images={n_images}, epochs={epochs}: expected at least one batch of {batch_size} "
-            "and more than the 10 epochs of the warm-up"
-        )
-    peak = 0.2 * batch_size / 256
-    published = {
-        "steps": epochs * (n_images // batch_size),
-        "batch_size": batch_size,
-        "learning_rate": peak,
-        "final_rate": peak / 1000,
-        "warmup_share": 10 / epochs,
-        "weight_decay": 1e-6,
-        "optimiser": "lars",
-        "projector": (8192, 8192, 8192),
-        "checkpoint_every": n_images // batch_size,
-        "look_every": n_images // batch_size,
-    }
-    return BarlowTwinsPlan(**{**published, **changes})
 
 
 @dataclass(frozen=True)
@@ -276,7 +180,6 @@ def pretrain_barlow_twins(
     folder: Path,
     on_step: OnStep | None = None,
     device: str = "cpu",
-    progress: bool = True,
 ) -> BarlowTwinsLog:
     """Pretrain an encoder; resume, or return at once if it is done.
 
@@ -294,21 +197,29 @@ def pretrain_barlow_twins(
             because reading a loss makes the processor wait. Steps that are done again after an
             interruption are called again.
         device: ``"cpu"``, ``"cuda"``, ``"mps"`` or ``"auto"``.
-        progress: show a bar with loss, effective rank at the last look, and time left.
 
     Raises:
-        ParameterError: images or channels that do not fit, a device that is not there, or the
-            training diverged.
+        ParameterError: fewer images than a batch, a device that is not there, or the training
+            diverged.
         DataError: the folder holds another pretraining, or files that are not readable.
     """
-    _check(images, spec, plan)
+    if plan.batch_size > len(images):
+        raise ParameterError(
+            f"batch_size={plan.batch_size}: more than the {len(images)} images. Lower it."
+        )
     statistics = channel_statistics(images, spec.channels)
+    known = {
+        "encoder": asdict(spec),
+        "plan": asdict(plan),
+        "seed": seed,
+        "images": [images.shape, *statistics],
+    }
     # As JSON gives it back: lists for tuples.
-    identity = json.loads(json.dumps(_identity(images, statistics, spec, plan, seed)))
+    identity = json.loads(json.dumps(known))
 
     def run() -> BarlowTwinsLog:
         setting = Setting(spec, plan, seed, statistics, resolve_device(device))
-        return _Run(images, setting).go(folder, identity, on_step, progress)
+        return _Run(images, setting).go(folder, identity, on_step)
 
     return once(folder, identity, _Run.as_log, run)
 
@@ -316,7 +227,6 @@ def pretrain_barlow_twins(
 class _Run(StepwiseRun):
     """One call of :func:`pretrain_barlow_twins`."""
 
-    title = "Barlow Twins"
     network: TwinNetwork
     log: BarlowTwinsLog
 
@@ -324,13 +234,12 @@ class _Run(StepwiseRun):
         super().__init__(setting)
         self.images = images
         plan, seed = self.plan, self.seed
-        stained = plan.setting == "pathology"
-        stains = fit_stains(images, plan.stain_components, seed) if stained else None
-        size = plan.size or images.shape[1]
-        self.views = TwinViews(size, plan.setting, plan.smallest_crop, stains)
+        stains = fit_stains(images) if plan.setting == "pathology" else None
+        self.views = TwinViews(images.shape[1], plan.setting, stains)
         network = TwinNetwork(build_encoder(self.spec, seed), plan.projector, seed)
         self.network = network.to(self.device, memory_format=torch.channels_last)
-        self.optimiser = build_optimiser(self.network, plan)
+        groups = parameter_groups(self.network, plan.weight_decay)
+        self.optimiser = torch.optim.AdamW(groups, lr=plan.learning_rate, betas=BETAS)
         self.log = BarlowTwinsLog()
 
     @property
@@ -348,7 +257,7 @@ class _Run(StepwiseRun):
     def step(self, number: int, batch: Tensor) -> Tensor:
         """Loss and its two terms."""
         generator = step_generator(self.seed, STEPS, number)
-        views = self.views.apply(self._unit(batch), generator)
+        views = self.views.apply(unit(batch, self.device), generator)
         # Some encoders drop at random, from the global generators.
         with global_seed(int(torch.randint(2**62, (), generator=generator)), self.device):
             with autocast(self.device, self.plan.precision):
@@ -366,7 +275,7 @@ class _Run(StepwiseRun):
             kept.append(value)
 
     @torch.inference_mode()
-    def look(self, step: int) -> Look:
+    def look(self, step: int) -> None:
         self.network.eval()
         n = len(self.images)
         chosen = np.unique(np.linspace(0, n - 1, min(n, WATCHED)).astype(int))
@@ -374,9 +283,8 @@ class _Run(StepwiseRun):
         for start in range(0, len(chosen), self.plan.batch_size):
             rows = chosen[start : start + self.plan.batch_size]
             pixels = torch.from_numpy(np.ascontiguousarray(self.images[rows]))
-            images = resize(self._unit(pixels), self.views.size)
             with autocast(self.device, self.plan.precision):
-                vectors = self.network.represent(self.normalised(images))
+                vectors = self.network.represent(self.normalised(unit(pixels, self.device)))
                 parts.append((vectors.float(), self.network.projector(vectors).float()))
         measured = [
             value
@@ -384,67 +292,8 @@ class _Run(StepwiseRun):
             for value in (relative_spread(vectors), effective_rank(vectors))
         ]
         self.network.train()
-        return Look(step, *measured)
-
-    def shown(self) -> dict[str, str]:
-        rank = self.log.looks[-1].representation_rank
-        return {"loss": f"{self.log.losses[-1]:.3f}", "rank": f"{rank:.1f}"}
+        self.log.looks.append(Look(step, *measured))
 
     @staticmethod
     def as_log(values: dict) -> BarlowTwinsLog:
         return BarlowTwinsLog(**{**values, "looks": [Look(**one) for one in values["looks"]]})
-
-    def _unit(self, pixels: Tensor) -> Tensor:
-        """uint8 (n, h, w, 3) to float (n, 3, h, w) in 0..1 on the device."""
-        return pixels.to(self.device).permute(0, 3, 1, 2).float() / 255
-
-
-def build_optimiser(network: nn.Module, plan: BarlowTwinsPlan) -> torch.optim.Optimizer:
-    """The plan's optimiser. ``lr_scale`` of a parameter group times the rate is its rate."""
-    groups = parameter_groups(network, plan.weight_decay)
-    for group in groups:
-        group["lr_scale"] = 1.0
-    if plan.optimiser == "adamw":
-        return torch.optim.AdamW(groups, lr=plan.learning_rate, betas=BETAS)
-    from timm.optim import Lars
-
-    for group in groups:
-        # Where there is no decay timm's LARS does not adapt the rate, as published for these.
-        if not group["weight_decay"]:
-            group["lr_scale"] = SPARED_SCALE
-    return Lars(groups, lr=plan.learning_rate, momentum=MOMENTUM)
-
-
-def _identity(
-    images: np.ndarray,
-    statistics: tuple[tuple[float, ...], tuple[float, ...]],
-    spec: EncoderSpec,
-    plan: BarlowTwinsPlan,
-    seed: int,
-) -> dict:
-    return {
-        "encoder": asdict(spec),
-        "plan": asdict(plan),
-        "seed": seed,
-        "images": [list(images.shape), *statistics],
-    }
-
-
-def _check(images: np.ndarray, spec: EncoderSpec, plan: BarlowTwinsPlan) -> None:
-    shape = images.shape
-    if images.dtype != np.uint8 or len(shape) != 4 or shape[3] != 3:
-        raise ParameterError(
-            f"images: {images.dtype} of shape {shape}, expected uint8 (n, h, h, 3); repeat grey "
-            "images three times"
-        )
-    if shape[1] != shape[2] or shape[1] < SMALLEST_SIDE:
-        raise ParameterError(
-            f"images of {shape[1]} x {shape[2]} pixels: expected square ones of at least "
-            f"{SMALLEST_SIDE}; cut them into patches"
-        )
-    if spec.channels not in (1, 3):
-        raise ParameterError(f"channels={spec.channels}: the images have 3; expected 3 or 1")
-    if plan.batch_size > shape[0]:
-        raise ParameterError(
-            f"batch_size={plan.batch_size}: more than the {shape[0]} images. Lower it."
-        )

@@ -19,8 +19,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from helpers.errors import DataError, ParameterError
-from helpers.files import read_torch, write_torch
+from helpers.errors import ParameterError
 from helpers.models.mae import (
     Mae,
     MaeArchitecture,
@@ -34,7 +33,9 @@ from helpers.models.mae import (
     save_mae,
     to_patches,
 )
-from helpers.pretraining.identity import STEPS, require_same
+from helpers.pretraining.progress import STEPS, require_same, resume_point, save_point
+from helpers.pretraining.schedules import parameter_groups
+from helpers.pretraining.stepwise import autocast, set_rate
 from helpers.randomness import step_generator
 
 BETAS = (0.9, 0.95)
@@ -66,19 +67,6 @@ class MaePlan:
     smallest_crop: float = 0.2
     precision: str = "float32"
     checkpoint_every: int = 200
-
-    def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch_size < 1:
-            raise ParameterError(
-                f"steps={self.steps}, batch_size={self.batch_size}: both must be at least 1"
-            )
-        if not 0 < self.mask_ratio < 1 or not 0 < self.smallest_crop <= 1:
-            raise ParameterError(
-                f"mask_ratio={self.mask_ratio}, smallest_crop={self.smallest_crop}: expected "
-                "shares above 0, the mask's below 1"
-            )
-        if self.precision not in ("float32", "bfloat16"):
-            raise ParameterError(f"precision={self.precision!r}: expected 'float32' or 'bfloat16'")
 
 
 @dataclass
@@ -123,10 +111,9 @@ def pretrain_mae(
         on_step: called with (steps done, loss) after every step.
 
     Raises:
-        ParameterError: no images, or the training diverged.
+        ParameterError: the training diverged.
         DataError: the file or checkpoint belongs to another training.
     """
-    _check(images, architecture)
     mean, std = image_statistics(images)
     identity = {
         "architecture": asdict(architecture),
@@ -135,17 +122,18 @@ def pretrain_mae(
         "images": [*images.shape, mean, std],
     }
     if path.is_file():
-        return _finished(path, identity)
+        _, state = load_mae(path)
+        require_same(path, state.get("identity"), identity)
+        return MaeLog(list(state["losses"]), float(state["seconds"]))
     mae = build_mae(architecture, seed).to(device).train()
-    optimiser = torch.optim.AdamW(_parameter_groups(mae, plan.weight_decay), betas=BETAS)
-    log = MaeLog()
+    optimiser = torch.optim.AdamW(parameter_groups(mae, plan.weight_decay), betas=BETAS)
     checkpoint = path.with_name(f"{path.name}.checkpoint")
-    _resume(mae, optimiser, log, checkpoint, identity)
+    log = resume_point(checkpoint, identity, mae, optimiser, lambda state: MaeLog(**state))
+    log = log or MaeLog()
     order = batch_order(len(images), plan, seed)
     for step in range(len(log.losses), plan.steps):
         begin = time.perf_counter()
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate_at(step, plan)
+        set_rate(optimiser, learning_rate_at(step, plan))
         generator = step_generator(seed, STEPS, step)
         crops = random_crops(images, order[step], architecture.size, plan.smallest_crop, generator)
         batch = ((crops - mean) / std).to(device)
@@ -154,7 +142,7 @@ def pretrain_mae(
         if on_step:
             on_step(step + 1, log.losses[-1])
         if plan.checkpoint_every and (step + 1) % plan.checkpoint_every == 0:
-            _save(mae, optimiser, log, checkpoint, identity)
+            save_point(checkpoint, identity, mae, optimiser, log)
     extra = {"identity": identity, "losses": log.losses, "seconds": log.seconds}
     save_mae(path, mae.cpu(), (mean, std), plan.steps, extra)
     checkpoint.unlink(missing_ok=True)
@@ -240,8 +228,7 @@ def _step(
 ) -> float:
     a = mae.architecture
     visible = draw_visible(len(batch), a.tokens, plan.mask_ratio, generator).to(batch.device)
-    precision = getattr(torch, plan.precision)
-    with torch.autocast(batch.device.type, dtype=precision, enabled=precision != torch.float32):
+    with autocast(batch.device, plan.precision):
         prediction = mae(batch, visible)
     loss = masked_loss(prediction.float(), batch, visible, a.patch)
     if not torch.isfinite(loss):
@@ -273,16 +260,6 @@ def _oriented(image: torch.Tensor, turn: int) -> torch.Tensor:
     return turned.flip(2) if turn >= 4 else turned
 
 
-def _parameter_groups(mae: Mae, weight_decay: float) -> list[dict]:
-    """Matrices decay; biases, norms (one axis) and tokens do not."""
-    learnt = {name: p for name, p in mae.named_parameters() if p.requires_grad}
-    plain = [n for n, p in learnt.items() if p.ndim < 2 or n.endswith("_token")]
-    return [
-        {"params": [p for n, p in learnt.items() if n not in plain], "weight_decay": weight_decay},
-        {"params": [learnt[n] for n in plain], "weight_decay": 0.0},
-    ]
-
-
 def image_statistics(images: np.ndarray, most: int = 512) -> tuple[float, float]:
     """Mean and standard deviation of at most ``most`` evenly spaced images, clipped to 0..1."""
     chosen = np.unique(np.linspace(0, len(images) - 1, min(most, len(images))).astype(int))
@@ -292,51 +269,3 @@ def image_statistics(images: np.ndarray, most: int = 512) -> tuple[float, float]
         sums += pixels.mean(), (pixels**2).mean()
     mean, square = sums / len(chosen)
     return float(mean), float(max(np.sqrt(max(square - mean**2, 0)), 1e-3))
-
-
-def _check(images: np.ndarray, architecture: MaeArchitecture) -> None:
-    if len(images) == 0 or images.ndim != 3 or min(images.shape[1:]) < 8:
-        raise ParameterError(
-            f"images of shape {images.shape}: expected (n, height, width), n of at least 1 and "
-            "sides of at least 8 pixels"
-        )
-    if architecture.channels != 1:
-        raise ParameterError(
-            f"channels={architecture.channels}: pretraining takes grey images, channels=1"
-        )
-
-
-def _finished(path: Path, identity: dict) -> MaeLog:
-    _, state = load_mae(path)
-    require_same(path, state.get("identity"), identity)
-    return MaeLog(list(state["losses"]), float(state["seconds"]))
-
-
-def _save(
-    mae: Mae, optimiser: torch.optim.Optimizer, log: MaeLog, path: Path, identity: dict
-) -> None:
-    state = {
-        "identity": identity,
-        "mae": mae.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "losses": log.losses,
-        "seconds": log.seconds,
-    }
-    write_torch(path, state)
-
-
-def _resume(
-    mae: Mae, optimiser: torch.optim.Optimizer, log: MaeLog, path: Path, identity: dict
-) -> None:
-    if not path.is_file():
-        return
-    state = read_torch(path)
-    try:
-        require_same(path, state["identity"], identity)
-        mae.load_state_dict(state["mae"])
-        optimiser.load_state_dict(state["optimiser"])
-        log.losses, log.seconds = list(state["losses"]), float(state["seconds"])
-    except (RuntimeError, TypeError, KeyError, ValueError) as error:
-        raise DataError(
-            f"{path}: not a checkpoint of this pretraining ({error}). Delete it to start afresh."
-        ) from error

@@ -23,8 +23,8 @@ more images and steps than keys.
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -138,42 +138,6 @@ def check_groups(network: nn.Module, batch_size: int, groups: int) -> None:
         )
 
 
-@dataclass(frozen=True)
-class ContrastSettings:
-    """The published ones (section 4, and arXiv 2003.04297).
-
-    Attributes:
-        queue: K, number of keys. It must not hold one image several times, so for small data it
-            has to be short (:func:`helpers.pretraining.moco.queue_length`).
-        dim: d, of the embedding.
-        temperature: T.
-        key_momentum: m, of the key encoder: theta_k becomes m theta_k + (1 - m) theta_q.
-        groups: G, in which batch normalisation takes its statistics; 8 GPUs in the paper.
-        precision: ``"bfloat16"`` or ``"float32"`` for the networks' arithmetic; the loss is always
-            in float32.
-    """
-
-    queue: int = 65536
-    dim: int = 128
-    temperature: float = 0.2
-    key_momentum: float = 0.999
-    groups: int = 8
-    precision: str = "float32"
-
-    def __post_init__(self) -> None:
-        if self.queue < 1 or self.dim < 1 or self.groups < 1:
-            raise ParameterError(
-                f"queue={self.queue}, dim={self.dim}, groups={self.groups}: expected at least 1"
-            )
-        if not self.temperature > 0 or not 0 <= self.key_momentum <= 1:
-            raise ParameterError(
-                f"temperature={self.temperature}, key_momentum={self.key_momentum}: expected above "
-                "0, and from 0 to 1"
-            )
-        if self.precision not in ("float32", "bfloat16"):
-            raise ParameterError(f"precision={self.precision!r}: expected 'float32' or 'bfloat16'")
-
-
 class MomentumContrast(nn.Module):
     """A query encoder that is trained, a key encoder that follows it, and the queue.
 
@@ -185,29 +149,35 @@ class MomentumContrast(nn.Module):
     Args:
         backbone: images (n, c, h, w) in, a list of maps out, of which the deepest, (n, channels,
             h', w'), comes last. Its weights become the key encoder's.
-        settings: of loss and queue.
+        plan: with ``batch_size``, ``dim``, ``temperature``, ``key_momentum``, ``groups`` and
+            ``precision`` (:class:`helpers.pretraining.moco.MocoPlan`).
+        queue: K, number of keys.
         seed: of the head's weights.
-        channels: of the deepest map; ``None`` for ``backbone.out_channels[-1]``.
+
+    Raises:
+        ParameterError: see :func:`check_groups`.
     """
 
     def __init__(
         self,
         backbone: nn.Module,
-        settings: ContrastSettings,
+        plan: Any,
+        queue: int,
         seed: int,
-        channels: int | None = None,
     ) -> None:
         super().__init__()
-        self.settings = settings
-        width = backbone.out_channels[-1] if channels is None else channels
+        self.plan = plan
+        width = backbone.out_channels[-1]
         with global_seed(seed):
-            head = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, settings.dim))
+            head = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, plan.dim))
         self.query = PooledNetwork(backbone, head)
         self.key = copy.deepcopy(self.query).requires_grad_(False)
-        self.register_buffer("queue", torch.zeros(settings.queue, settings.dim))
-        self.register_buffer("queue_ids", torch.full((settings.queue,), EMPTY))
+        self.register_buffer("queue", torch.zeros(queue, plan.dim))
+        self.register_buffer("queue_ids", torch.full((queue,), EMPTY))
         self.register_buffer("place", torch.zeros((), dtype=torch.int64))
-        self._average = get_ema_multi_avg_fn(settings.key_momentum)
+        self._average = get_ema_multi_avg_fn(plan.key_momentum)
+        # Before any work, and not in the first step.
+        check_groups(self.query, plan.batch_size, plan.groups)
 
     def forward(self, first: Tensor, second: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Loss, and share of the queries that are nearer to their key than to any negative.
@@ -221,21 +191,17 @@ class MomentumContrast(nn.Module):
                 queries and the keys are made. n is a multiple of the groups.
             ids: int64 (n,), 0 or above: which images these are. Keys with the id of the query are
                 no negatives to it, so images that show the same get the same.
-
-        Raises:
-            ParameterError: batches that do not fit each other, the groups or the queue.
         """
-        self._check(first, second, ids)
         queries = self._embed(self.query, first)
         with torch.no_grad():
             self.follow()
-            order = key_order(len(second), self.settings.groups, second.device)
+            order = key_order(len(second), self.plan.groups, second.device)
             keys = self._embed(self.key, _reordered(second, order))[order.argsort()]
         excluded = (ids[:, None] == self.queue_ids) | (self.queue_ids == EMPTY)
         # A caller's autocast would round the products.
         with torch.autocast(first.device.type, enabled=False):
             logits = contrastive_logits(
-                queries, keys, self.queue.clone(), self.settings.temperature, excluded
+                queries, keys, self.queue.clone(), self.plan.temperature, excluded
             )
             loss = contrastive_loss(logits)
         self._enqueue(keys, ids)
@@ -262,8 +228,8 @@ class MomentumContrast(nn.Module):
     def _embed(self, network: PooledNetwork, images: Tensor) -> Tensor:
         """Embeddings of length 1, float32 (n, d), in the order of the images."""
         with (
-            autocast(images.device, self.settings.precision),
-            grouped_statistics(network, self.settings.groups),
+            autocast(images.device, self.plan.precision),
+            grouped_statistics(network, self.plan.groups),
         ):
             embeddings = network(images)
         return F.normalize(embeddings.float(), dim=1)
@@ -275,19 +241,6 @@ class MomentumContrast(nn.Module):
         self.queue.index_copy_(0, rows, keys)
         self.queue_ids.index_copy_(0, rows, ids)
         self.place.copy_((self.place + len(keys)) % len(self.queue))
-
-    def _check(self, first: Tensor, second: Tensor, ids: Tensor) -> None:
-        n, groups = len(first), self.settings.groups
-        if first.shape != second.shape or ids.shape != (n,) or ids.dtype != torch.int64:
-            raise ParameterError(
-                f"views of shapes {tuple(first.shape)} and {tuple(second.shape)}, ids {ids.dtype} "
-                f"of shape {tuple(ids.shape)}: expected twice (n, c, h, w), and int64 (n,)"
-            )
-        if n > len(self.queue):
-            raise ParameterError(
-                f"queue={len(self.queue)}: shorter than a batch of {n}. Lengthen it."
-            )
-        check_groups(self.query, n, groups)
 
 
 def _uses_batch(layer: _BatchNorm) -> bool:

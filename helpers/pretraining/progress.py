@@ -1,4 +1,4 @@
-"""What the folder of a pretraining says of it: its log, and the point from which it can go on.
+"""What the files of a pretraining say of it: its log, and the point from which it can go on.
 
 Logs are dataclasses; ``as_log`` makes one of the values that JSON gives back.
 """
@@ -14,10 +14,25 @@ from torch import nn
 
 from helpers.errors import DataError
 from helpers.files import read_torch, write_json, write_torch
-from helpers.pretraining.identity import require_same
+
+# Stream of random numbers for what happens in a step.
+STEPS = 2
 
 Log = TypeVar("Log")
 AsLog = Callable[[dict], Log]
+
+
+def require_same(path: Path, found: dict | None, expected: dict) -> None:
+    """Refuse the file of another pretraining.
+
+    Raises:
+        DataError: its settings are not the expected ones.
+    """
+    if found != expected:
+        raise DataError(
+            f"{path}: belongs to another pretraining ({found}; expected {expected}). "
+            "Name another file, or delete this one to train anew."
+        )
 
 
 def finished_log(

@@ -4,16 +4,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from torch import nn
 
-from helpers.errors import ParameterError
-
-SCHEMES = ("simple", "advanced")
 # Names of matrices that are no weights of a layer: positions and single tokens.
 NOT_DECAYING = ("relative_position_bias_table", "pos_embed", "_token")
-PUBLISHED_CHECKPOINTS = (1, 5, 20, 50, 100, 150, 200, 250, 300)
 
 
 @dataclass(frozen=True)
@@ -35,7 +29,7 @@ class SupervisedPlan:
             residual blocks for it (:func:`helpers.models.encoders.build_encoder`).
         precision: ``"bfloat16"`` or ``"float32"`` for the network's arithmetic.
         checkpoints: epochs after which the encoder is kept, besides 0 (random weights) and the
-            last; :data:`PUBLISHED_CHECKPOINTS` holds those whose transfer the paper measured.
+            last.
         checkpoint_every: epochs between points from which a killed run goes on; 0 for none.
     """
 
@@ -50,31 +44,6 @@ class SupervisedPlan:
     precision: str = "float32"
     checkpoints: tuple[int, ...] = ()
     checkpoint_every: int = 1
-
-    def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 2 or self.checkpoint_every < 0:
-            raise ParameterError(
-                f"epochs={self.epochs}, batch_size={self.batch_size}, checkpoint_every="
-                f"{self.checkpoint_every}: expected at least 1, 2 and 0"
-            )
-        if not 0 <= self.final_rate <= self.learning_rate or self.learning_rate <= 0:
-            raise ParameterError(
-                f"learning_rate={self.learning_rate}, final_rate={self.final_rate}: expected a "
-                "rate above 0 and a final rate from 0 up to it"
-            )
-        if not 0 <= self.warmup_share < 1 or not 0 <= self.label_smoothing < 1:
-            raise ParameterError(
-                f"warmup_share={self.warmup_share}, label_smoothing={self.label_smoothing}: "
-                "expected shares from 0 to below 1"
-            )
-        if self.weight_decay < 0:
-            raise ParameterError(f"weight_decay={self.weight_decay}: expected 0 or above")
-        if self.scheme not in SCHEMES:
-            raise ParameterError(f"scheme={self.scheme!r}: expected one of {', '.join(SCHEMES)}")
-        if self.precision not in ("float32", "bfloat16"):
-            raise ParameterError(f"precision={self.precision!r}: expected 'float32' or 'bfloat16'")
-        if odd := [epoch for epoch in self.checkpoints if not 0 <= epoch <= self.epochs]:
-            raise ParameterError(f"checkpoints={odd}: expected epochs from 0 to {self.epochs}")
 
     @property
     def advanced(self) -> bool:
@@ -94,18 +63,6 @@ def learning_rate_at(step: int, steps: int, plan: SupervisedPlan) -> float:
     else:
         share = 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
     return plan.final_rate + (plan.learning_rate - plan.final_rate) * share
-
-
-def classification_loss(
-    logits: torch.Tensor, targets: torch.Tensor, smoothing: float
-) -> torch.Tensor:
-    """Mean over images of -sum_k q_k log p_k, with q = (1 - smoothing) target + smoothing / K.
-
-    Args:
-        logits: float (n, K).
-        targets: int64 (n,), or shares of the classes, float (n, K).
-    """
-    return F.cross_entropy(logits.float(), targets, label_smoothing=smoothing)
 
 
 def epoch_order(n: int, batch_size: int, seed: int, epoch: int) -> np.ndarray:

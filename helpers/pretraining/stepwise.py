@@ -7,7 +7,7 @@ encoder or save a point, how a killed run goes on, and what is shown meanwhile i
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +39,6 @@ class Milestones:
     Attributes:
         steps, batch_size: optimisation steps, and images in each.
         learning_rate, final_rate: the highest, and what the rate starts from and ends at.
-        checkpoints: steps after which the encoder is kept, besides 0 and the last.
         checkpoint_every: steps between points from which a killed run goes on; 0 for none.
         look_every: steps between looks, besides 0 and the last; 0 for none between.
     """
@@ -48,16 +47,15 @@ class Milestones:
     batch_size: int
     learning_rate: float
     final_rate: float
-    checkpoints: tuple[int, ...]
     checkpoint_every: int
-    look_every: int
+    look_every: int = 0
 
     def keeps(self, step: int) -> bool:
-        """Whether the plan asks for the encoder after this step."""
-        return step in (0, self.steps, *self.checkpoints)
+        """Whether the encoder is kept after this step."""
+        return step in (0, self.steps)
 
     def looks(self, step: int) -> bool:
-        """Whether the embeddings are looked at after this step."""
+        """Whether the network is looked at after this step."""
         every = self.look_every
         return step in (0, self.steps) or bool(every and step % every == 0)
 
@@ -65,40 +63,6 @@ class Milestones:
         """Whether a killed run can go on from this step."""
         every = self.checkpoint_every
         return bool(every and step % every == 0 and 0 < step < self.steps)
-
-    def check_milestones(self) -> None:
-        """Refuse what is out of range.
-
-        Raises:
-            ParameterError: naming the attribute.
-        """
-        if self.steps < 1 or self.batch_size < 2:
-            raise ParameterError(
-                f"steps={self.steps}, batch_size={self.batch_size}: expected at least 1 and 2"
-            )
-        if not 0 <= self.final_rate <= self.learning_rate or self.learning_rate <= 0:
-            raise ParameterError(
-                f"learning_rate={self.learning_rate}, final_rate={self.final_rate}: expected a "
-                "rate above 0 and a final rate from 0 up to it"
-            )
-        for name in ("checkpoint_every", "look_every"):
-            if getattr(self, name) < 0:
-                raise ParameterError(f"{name}={getattr(self, name)}: expected 0 or above")
-        if odd := [step for step in self.checkpoints if not 0 <= step <= self.steps]:
-            raise ParameterError(f"checkpoints={odd}: expected steps from 0 to {self.steps}")
-
-
-def check_options(plan: Any, options: Mapping[str, tuple[str, ...]]) -> None:
-    """Refuse attributes whose value is not among the known ones.
-
-    Raises:
-        ParameterError: naming the attribute.
-    """
-    for name, known in options.items():
-        if getattr(plan, name) not in known:
-            raise ParameterError(
-                f"{name}={getattr(plan, name)!r}: expected one of {', '.join(known)}"
-            )
 
 
 class PooledNetwork(nn.Module):
@@ -187,13 +151,10 @@ class StepwiseRun(ABC):
     """One pretraining. What its steps share are attributes, which a subclass sets.
 
     Attributes:
-        title: of the bar.
-        network, optimiser: what a point holds; parameter groups hold ``lr_scale``, which times the
-            plan's rate is theirs.
-        log: a dataclass with lists ``losses``, ``looks`` and ``kept``, and ``seconds``.
+        network, optimiser: what a point holds.
+        log: a dataclass with lists ``losses`` and ``kept``, and ``seconds``.
     """
 
-    title: str
     network: nn.Module
     optimiser: torch.optim.Optimizer
     log: Any
@@ -222,50 +183,32 @@ class StepwiseRun(ABC):
     def note(self, values: list[float]) -> None:
         """Put what a step gave into the log."""
 
-    @abstractmethod
-    def look(self, step: int) -> Any:
-        """What the log's ``looks`` get; the network is left as it was."""
-
-    @abstractmethod
-    def shown(self) -> dict[str, str]:
-        """What the bar says beside the progress."""
+    def look(self, step: int) -> None:  # noqa: B027 - only some have something to look at
+        """Put into the log what the network is like; the network is left as it was."""
 
     @staticmethod
     @abstractmethod
     def as_log(values: dict) -> Any:
         """The log that JSON gives back."""
 
-    def go(self, folder: Path, identity: dict, on_step: OnStep | None, progress: bool) -> Any:
+    def go(self, folder: Path, identity: dict, on_step: OnStep | None) -> Any:
         """Do all steps that are still to be done; the log."""
-        from tqdm import tqdm
-
         self.counted = time.perf_counter()
         checkpoint = folder / "checkpoint.pt"
         log = resume_point(checkpoint, identity, self.network, self.optimiser, self.as_log)
         self.log = log or self.log
         done = len(self.log.losses)
-        with tqdm(
-            total=self.plan.steps,
-            initial=done,
-            desc=f"{self.title} {self.spec.name}",
-            unit="step",
-            mininterval=2,
-            disable=not progress,
-        ) as bar:
-            if not done:
-                self._mark(folder, identity, 0)
-            unread: list[Tensor] = []
-            for step, batch in enumerate(self.batches(done), done + 1):
-                self._set_rate(step - 1)
-                unread.append(self.step(step - 1, batch))
-                if len(unread) < self.read_every and not self._marks(step):
-                    continue
+        if not done:
+            self._mark(folder, identity, 0)
+        unread: list[Tensor] = []
+        for step, batch in enumerate(self.batches(done), done + 1):
+            set_rate(self.optimiser, learning_rate_at(step - 1, self.plan.steps, self.plan))
+            unread.append(self.step(step - 1, batch))
+            if len(unread) == self.read_every or self._marks(step):
                 self._read(unread, on_step)
-                bar.set_postfix(self.shown(), refresh=False)
-                bar.update(len(unread))
                 unread.clear()
-                if self._marks(step):
-                    self._mark(folder, identity, step)
+            if self._marks(step):
+                self._mark(folder, identity, step)
         checkpoint.unlink(missing_ok=True)
         return self.log
 
@@ -276,18 +219,13 @@ class StepwiseRun(ABC):
         images = normalise(images, *self.statistics)
         return images.contiguous(memory_format=torch.channels_last)
 
-    def _set_rate(self, step: int) -> None:
-        rate = learning_rate_at(step, self.plan.steps, self.plan)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate * group["lr_scale"]
-
     def _marks(self, step: int) -> bool:
         return self.plan.looks(step) or self.plan.keeps(step) or self.plan.saves(step)
 
     def _mark(self, folder: Path, identity: dict, step: int) -> None:
         """Look, keep and save what the plan asks for after a step."""
         if self.plan.looks(step):
-            self.log.looks.append(self.look(step))
+            self.look(step)
         if self.plan.keeps(step):
             path = encoder_path(folder, step)
             save_encoder(path, self.encoder, self.spec, self.statistics, {"step": step})
@@ -313,18 +251,31 @@ class StepwiseRun(ABC):
                 on_step(len(self.log.losses), values[0])
 
 
-def once(folder: Path, identity: dict, as_log: AsLog[Any], run: Callable[[], Any]) -> Any:
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Let all parameter groups learn at this rate."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+
+
+def once(
+    folder: Path,
+    identity: dict,
+    as_log: AsLog[Any],
+    run: Callable[[], Any],
+    path: Callable[[Path, int], Path] = encoder_path,
+) -> Any:
     """The log of a finished pretraining, or what ``run`` returns; other processes wait.
+
+    Args:
+        path: of the encoder kept at a place of the log.
 
     Raises:
         DataError: the folder holds another pretraining, or files that are not readable.
     """
     from filelock import FileLock
 
-    if log := finished_log(folder, identity, as_log, encoder_path):
+    if log := finished_log(folder, identity, as_log, path):
         return log
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
-        if log := finished_log(folder, identity, as_log, encoder_path):
-            return log
-        return run()
+        return finished_log(folder, identity, as_log, path) or run()

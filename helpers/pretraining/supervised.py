@@ -12,14 +12,14 @@ data hold, not from the whole photograph.
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from helpers.data.classified import ClassifiedImages
@@ -33,21 +33,19 @@ from helpers.models.encoders import (
     save_encoder,
 )
 from helpers.pretraining.augment import cut_crops, draw_crops, erase, mix, strengthen
-from helpers.pretraining.identity import STEPS
-from helpers.pretraining.progress import finished_log, resume_point, save_point, write_log
+from helpers.pretraining.progress import STEPS, resume_point, save_point, write_log
 from helpers.pretraining.schedules import (
     SupervisedPlan,
-    classification_loss,
     epoch_order,
     learning_rate_at,
     parameter_groups,
 )
+from helpers.pretraining.stepwise import autocast, once, read_ahead, set_rate
 from helpers.randomness import global_seed, step_generator
 
 BETAS = (0.9, 0.999)
 SMALLEST_CROP = 0.8
 DROP_PATH = 0.1
-SMALLEST_SIDE = 32
 
 
 @dataclass(frozen=True)
@@ -153,7 +151,6 @@ def pretrain_supervised(
     folder: Path,
     on_epoch: OnEpoch | None = None,
     device: str = "cpu",
-    progress: bool = True,
 ) -> SupervisedLog:
     """Pretrain an encoder; resume, or return at once if it is done.
 
@@ -175,26 +172,33 @@ def pretrain_supervised(
             are done again after an interruption are called again. What it does is no part of the
             run's identity: another rule for stopping needs another folder.
         device: ``"cpu"``, ``"cuda"``, ``"mps"`` or ``"auto"``.
-        progress: show a bar with loss, accuracy and time left.
 
     Raises:
-        ParameterError: nothing to train on, sizes or channels that do not fit, a device that is
+        ParameterError: fewer images than a batch, other classes to validate on, a device that is
             not there, or the training diverged.
         DataError: the folder holds another pretraining, or files that are not readable.
     """
-    from filelock import FileLock
-
-    _check(train, validation, spec, plan)
+    if plan.batch_size > len(train):
+        raise ParameterError(
+            f"batch_size={plan.batch_size}: more than the {len(train)} training images. Lower it."
+        )
+    if validation and validation.names != train.names:
+        raise ParameterError("validation: classes other than those of the training images")
+    known = {
+        "encoder": asdict(spec),
+        "plan": asdict(plan),
+        "seed": seed,
+        "train": train.fingerprint,
+        "validation": validation.fingerprint if validation else None,
+    }
     # As JSON gives it back: lists for tuples.
-    identity = json.loads(json.dumps(_identity(train, validation, spec, plan, seed)))
-    if log := finished_log(folder, identity, _as_log, encoder_path):
-        return log
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
-        if log := finished_log(folder, identity, _as_log, encoder_path):
-            return log
+    identity = json.loads(json.dumps(known))
+
+    def run() -> SupervisedLog:
         run = _Run(train, validation, spec, plan, seed, resolve_device(device))
-        return run.go(folder, identity, on_epoch, progress)
+        return run.go(folder, identity, on_epoch)
+
+    return once(folder, identity, _as_log, run, encoder_path)
 
 
 class _Run:
@@ -223,77 +227,65 @@ class _Run:
         # Reading a loss makes the processor wait for the GPU.
         self.read_every = 1 if device.type == "cpu" else 10
 
-    def go(
-        self, folder: Path, identity: dict, on_epoch: OnEpoch | None, progress: bool
-    ) -> SupervisedLog:
+    def go(self, folder: Path, identity: dict, on_epoch: OnEpoch | None) -> SupervisedLog:
         """All epochs that are still to be done."""
-        from tqdm import tqdm
-
         checkpoint = folder / "checkpoint.pt"
         log = resume_point(checkpoint, identity, self.network, self.optimiser, _as_log)
         self.log = log or self.log
-        done = len(self.log.epochs) - 1
-        total = self.plan.epochs * self.steps
-        with tqdm(
-            total=total,
-            initial=max(0, done) * self.steps,
-            desc=f"pretraining {self.spec.name}",
-            unit="step",
-            mininterval=2,
-            disable=not progress,
-        ) as bar:
-            for epoch in range(done + 1, self.plan.epochs + 1):
-                self.log.epochs.append(self._epoch(epoch, bar))
-                stop = self._ask(epoch, on_epoch)
-                last = stop or epoch == self.plan.epochs
-                if last or self.plan.keeps(epoch):
-                    self._keep(folder, epoch)
-                every = self.plan.checkpoint_every
-                if not last and every and epoch % every == 0:
-                    save_point(checkpoint, identity, self.network, self.optimiser, self.log)
-                write_log(folder, identity, self.log, finished=last)
-                if last:
-                    break
+        for epoch in range(len(self.log.epochs), self.plan.epochs + 1):
+            self.log.epochs.append(self._epoch(epoch))
+            stop = self._ask(epoch, on_epoch)
+            last = stop or epoch == self.plan.epochs
+            if last or self.plan.keeps(epoch):
+                self._keep(folder, epoch)
+            every = self.plan.checkpoint_every
+            if not last and every and epoch % every == 0:
+                save_point(checkpoint, identity, self.network, self.optimiser, self.log)
+            write_log(folder, identity, self.log, finished=last)
+            if last:
+                break
         checkpoint.unlink(missing_ok=True)
         return self.log
 
-    def _epoch(self, epoch: int, bar: Any) -> EpochRecord:
+    def _epoch(self, epoch: int) -> EpochRecord:
         """Train for one epoch (none for epoch 0) and measure."""
         begin = time.perf_counter()
         loss = rate = None
         if epoch:
-            loss, rate = self._train(epoch, bar), self._rate(epoch * self.steps - 1)
+            loss, rate = self._train(epoch), self._rate(epoch * self.steps - 1)
         seconds = time.perf_counter() - begin
         return EpochRecord(epoch, loss, self._accuracy(), rate, seconds if epoch else 0.0)
 
-    def _train(self, epoch: int, bar: Any) -> float:
+    def _train(self, epoch: int) -> float:
         """Mean loss of the epoch's steps."""
         self.network.train()
         losses: list[float] = []
         unread: list[torch.Tensor] = []
         order = epoch_order(len(self.train), self.plan.batch_size, self.seed, epoch)
-        for k, (pixels, labels) in enumerate(self._batches(order)):
+
+        def gather(rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+            return tuple(map(torch.from_numpy, (self.train.images[rows], self.train.labels[rows])))
+
+        for k, (pixels, labels) in enumerate(read_ahead(gather, order)):
             unread.append(self._step((epoch - 1) * self.steps + k, pixels, labels))
             if len(unread) == self.read_every or k == self.steps - 1:
                 losses += self._read(unread, epoch)
-                bar.set_postfix(self._shown(losses[-1]), refresh=False)
-                bar.update(len(unread))
                 unread.clear()
         return float(np.mean(losses))
 
     def _step(self, step: int, pixels: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """One optimisation step; all that is random in it depends on (seed, step) alone."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = self._rate(step)
+        set_rate(self.optimiser, self._rate(step))
         generator = step_generator(self.seed, STEPS, step)
         crops = draw_crops(len(pixels), SMALLEST_CROP, generator)
         # torchvision and stochastic depth draw from the global generators.
         with global_seed(int(torch.randint(2**62, (), generator=generator)), self.device):
             images = cut_crops(self._moved(pixels).float(), crops, pixels.shape[1])
             images, targets = self._changed(images, labels.to(self.device))
-            with self._autocast():
+            with autocast(self.device, self.plan.precision):
                 logits = self.network(images.contiguous(memory_format=torch.channels_last))
-            loss = classification_loss(logits, targets, self.plan.label_smoothing)
+            smoothing = self.plan.label_smoothing
+            loss = F.cross_entropy(logits.float(), targets, label_smoothing=smoothing)
             self.optimiser.zero_grad()
             loss.backward()
             self.optimiser.step()
@@ -319,20 +311,6 @@ class _Run:
         """uint8 (n, h, w, 3) to (n, 3, h, w) on the device: a quarter of the bytes of floats."""
         return pixels.to(self.device).permute(0, 3, 1, 2)
 
-    def _batches(self, order: np.ndarray) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Pixels and labels by rows of ``order``; the next are read while these are used."""
-
-        def gather(rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-            return tuple(map(torch.from_numpy, (self.train.images[rows], self.train.labels[rows])))
-
-        with ThreadPoolExecutor(1) as reader:
-            waiting = reader.submit(gather, order[0])
-            for rows in order[1:]:
-                batch = waiting.result()
-                waiting = reader.submit(gather, rows)
-                yield batch
-            yield waiting.result()
-
     @torch.inference_mode()
     def _accuracy(self) -> float | None:
         if self.validation is None:
@@ -343,7 +321,7 @@ class _Run:
             rows = slice(start, start + self.plan.batch_size)
             pixels = torch.from_numpy(np.ascontiguousarray(self.validation.images[rows]))
             labels = torch.from_numpy(self.validation.labels[rows]).to(self.device)
-            with self._autocast():
+            with autocast(self.device, self.plan.precision):
                 logits = self.network(self._normalised(self._moved(pixels).float()))
             right += int((logits.argmax(dim=1) == labels).sum())
         return right / len(self.validation)
@@ -374,11 +352,6 @@ class _Run:
     def _rate(self, step: int) -> float:
         return learning_rate_at(step, self.plan.epochs * self.steps, self.plan)
 
-    def _autocast(self) -> torch.autocast:
-        precision = getattr(torch, self.plan.precision)
-        enabled = precision != torch.float32
-        return torch.autocast(self.device.type, dtype=precision, enabled=enabled)
-
     def _read(self, unread: list[torch.Tensor], epoch: int) -> list[float]:
         losses = torch.stack(unread).tolist()
         if not np.isfinite(losses).all():
@@ -388,53 +361,6 @@ class _Run:
             )
         return losses
 
-    def _shown(self, loss: float) -> dict[str, str]:
-        shown = {"loss": f"{loss:.3f}"}
-        if (accuracy := self.log.epochs[-1].accuracy) is not None:
-            shown["top-1"] = f"{accuracy:.1%}"
-        return shown
-
-
-def _identity(
-    train: ClassifiedImages,
-    validation: ClassifiedImages | None,
-    spec: EncoderSpec,
-    plan: SupervisedPlan,
-    seed: int,
-) -> dict:
-    return {
-        "encoder": asdict(spec),
-        "plan": asdict(plan),
-        "seed": seed,
-        "train": train.fingerprint,
-        "validation": validation.fingerprint if validation else None,
-    }
-
 
 def _as_log(values: dict) -> SupervisedLog:
     return SupervisedLog(**{**values, "epochs": [EpochRecord(**one) for one in values["epochs"]]})
-
-
-def _check(
-    train: ClassifiedImages,
-    validation: ClassifiedImages | None,
-    spec: EncoderSpec,
-    plan: SupervisedPlan,
-) -> None:
-    if spec.channels not in (1, 3):
-        raise ParameterError(f"channels={spec.channels}: the images have 3; expected 3 or 1")
-    if plan.batch_size > len(train):
-        raise ParameterError(
-            f"batch_size={plan.batch_size}: more than the {len(train)} training images. Lower it."
-        )
-    for name, data in {"train": train, "validation": validation}.items():
-        if data is None:
-            continue
-        side = data.images.shape[1:3]
-        if len(data) == 0 or side[0] != side[1] or side[0] < SMALLEST_SIDE:
-            raise ParameterError(
-                f"{name}: {len(data)} images of {side[0]} x {side[1]} pixels, expected at least "
-                f"one, square, of at least {SMALLEST_SIDE}"
-            )
-        if data.names != train.names:
-            raise ParameterError(f"{name}: classes other than those of the training images")

@@ -23,11 +23,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from helpers.errors import ParameterError
 from helpers.pretraining.augment import cut_crops, draw_crops
 from helpers.views.jitter import JitterStrength, draw_jitter, jitter_images, to_grey
 from helpers.views.stain import StainModel, draw_stains, stain_images
 
+# Crops cover between this share of the image and all of it.
 SMALLEST_CROP = 0.08
 BLUR_RANGE = (0.1, 2.0)
 BLUR_SIDE = 224
@@ -74,33 +74,13 @@ class TwinViews:
     Attributes:
         size: side of the views in pixels.
         setting: ``"natural"`` or ``"pathology"``, a key of :data:`RECIPES`.
-        smallest_crop: crops cover between this share of the image and all of it.
         stains: of the training images (:func:`helpers.views.stain.fit_stains`), for ``"pathology"``
             alone.
-
-    Raises:
-        ParameterError: no such setting, shares out of range, stains missing or left over.
     """
 
     size: int
     setting: str = "natural"
-    smallest_crop: float = SMALLEST_CROP
     stains: StainModel | None = None
-
-    def __post_init__(self) -> None:
-        if self.setting not in RECIPES:
-            raise ParameterError(f"setting={self.setting!r}: expected one of {', '.join(RECIPES)}")
-        if self.size < 1 or not 0 < self.smallest_crop <= 1:
-            raise ParameterError(
-                f"size={self.size}, smallest_crop={self.smallest_crop}: expected at least 1 pixel "
-                "and a share above 0, up to 1"
-            )
-        stained = any(recipe.stain_share for recipe in RECIPES[self.setting])
-        if stained != (self.stains is not None):
-            raise ParameterError(
-                f"stains: {'missing' if stained else 'given'} for setting={self.setting!r}, which "
-                f"{'draws' if stained else 'does not draw'} them (helpers.views.stain.fit_stains)"
-            )
 
     def apply(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Two views of float images (n, 3, h, w) in 0..1: twice (n, 3, size, size) in 0..1.
@@ -108,14 +88,7 @@ class TwinViews:
         Args:
             images: on any device; grey ones with three equal channels.
             generator: on the CPU; all that is random comes from it.
-
-        Raises:
-            ParameterError: images of another shape.
         """
-        if images.ndim != 4 or images.shape[1] != 3:
-            raise ParameterError(
-                f"images of shape {tuple(images.shape)}: expected (n, 3, h, w); repeat grey images"
-            )
         first, second = RECIPES[self.setting]
         return self._view(images, first, generator), self._view(images, second, generator)
 
@@ -124,7 +97,7 @@ class TwinViews:
             return stain_images(part, draw_stains(self.stains, len(part), generator))
 
         images = _some(images, recipe.stain_share, generator, stained)
-        crops = draw_crops(len(images), self.smallest_crop, generator)
+        crops = draw_crops(len(images), SMALLEST_CROP, generator)
         return change_view(cut_crops(images, crops, self.size), recipe, generator)
 
 

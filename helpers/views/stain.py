@@ -3,10 +3,8 @@
 RandStainNA (Shen et al., MICCAI 2022, arXiv 2206.12694): for each image of a collection, mean and
 standard deviation of the three channels are measured in three colour spaces (CIELAB, HSV, and HED,
 the stains after Ruifrok & Johnston 2001); over the images these six numbers are taken as normally
-distributed. A view is made by drawing a colour space and six numbers, and moving mean and standard
-deviation of the image's channels there. With ``components`` above 0 the six numbers are drawn
-together from a mixture of Gaussians with full covariances, as in the variant of Kang et al. (CVPR
-2023, arXiv 2212.04690): colours then change together as they do from slide to slide.
+distributed, each on its own. A view is made by drawing a colour space and six numbers, and moving
+mean and standard deviation of the image's channels there.
 
 Deviations from the released RandStainNA: images stay in floating point and are clamped to 0..1 at
 the end (released: 8 bits per channel in LAB and HSV, and after HED the range is stretched to
@@ -22,8 +20,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-
-from helpers.errors import ParameterError
 
 SPACES = ("lab", "hsv", "hed")
 FLOOR_SHARE = 0.1
@@ -42,19 +38,15 @@ _DARKEST = 1e-6
 class StainModel:
     """Distribution of an image's six numbers, in each of the colour spaces :data:`SPACES`.
 
-    The numbers are the means of the three channels, then their standard deviations. A mixture of k
-    Gaussians; k = 1 with diagonal factors are independent normal distributions.
+    The numbers are the means of the three channels, then their standard deviations.
 
     Attributes:
-        weights: float32 (3, k), rows sum to 1.
-        means: float32 (3, k, 6).
-        factors: float32 (3, k, 6, 6), lower triangular; factor x its transpose is the covariance.
+        means, stds: float32 (3, 6), of the numbers over the images.
         floors: float32 (3, 3), the least standard deviation that an image's channel counts as.
     """
 
-    weights: Tensor
     means: Tensor
-    factors: Tensor
+    stds: Tensor
     floors: Tensor
 
 
@@ -74,36 +66,16 @@ class Stains:
     floor: Tensor
 
 
-def fit_stains(
-    images: np.ndarray, components: int = 0, seed: int = 0, most: int = 512
-) -> StainModel:
+def fit_stains(images: np.ndarray, most: int = 512) -> StainModel:
     """Measure a collection.
 
     Args:
         images: uint8 (n, h, w, 3), memory-mapped or not; ``most`` evenly spaced ones are used.
-        components: Gaussians in the mixture; 0 for independent normal distributions (RandStainNA).
-        seed: of the mixture's start.
-
-    Raises:
-        ParameterError: other images, none, or fewer than two per Gaussian.
     """
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or not len(images):
-        raise ParameterError(
-            f"images: {images.dtype} of shape {images.shape}, expected uint8 (n, h, w, 3), n of at "
-            "least 1"
-        )
     chosen = np.unique(np.linspace(0, len(images) - 1, min(most, len(images))).astype(int))
-    if components < 0 or 2 * components > len(chosen):
-        raise ParameterError(
-            f"components={components}: expected 0, or up to half the {len(chosen)} images used"
-        )
     measured = np.stack([_six_numbers(images[index]) for index in chosen], axis=1)
-    parts = [_fit(numbers, components, seed) for numbers in measured]
-    weights, means, factors = (
-        torch.from_numpy(np.stack(part)).float() for part in zip(*parts, strict=True)
-    )
-    floors = torch.from_numpy(FLOOR_SHARE * measured[:, :, 3:].mean(axis=1)).float()
-    return StainModel(weights, means, factors, floors)
+    parts = measured.mean(axis=1), measured.std(axis=1), FLOOR_SHARE * measured[:, :, 3:].mean(1)
+    return StainModel(*(torch.from_numpy(part).float() for part in parts))
 
 
 def draw_stains(model: StainModel, n: int, generator: torch.Generator) -> Stains:
@@ -113,9 +85,10 @@ def draw_stains(model: StainModel, n: int, generator: torch.Generator) -> Stains
         generator: on the CPU.
     """
     space = torch.randint(len(SPACES), (n,), generator=generator)
-    part = torch.multinomial(model.weights[space], 1, generator=generator)[:, 0]
-    noise = torch.randn((n, 6, 1), generator=generator)
-    numbers = model.means[space, part] + (model.factors[space, part] @ noise)[:, :, 0]
+    # Recorded runs drew a component of a mixture here, of which there was one.
+    torch.empty(n).exponential_(generator=generator)
+    noise = torch.randn((n, 6), generator=generator)
+    numbers = model.means[space] + model.stds[space] * noise
     return Stains(space, numbers[:, :3], numbers[:, 3:].clamp(min=0), model.floors[space])
 
 
@@ -123,15 +96,7 @@ def stain_images(images: Tensor, stains: Stains) -> Tensor:
     """Give (n, 3, h, w) float images in 0..1 the drawn means and standard deviations.
 
     They are reached exactly where nothing is clamped to 0..1 in the end.
-
-    Raises:
-        ParameterError: wrong shape, or stains for another number of images.
     """
-    if images.ndim != 4 or images.shape[1] != 3 or len(images) != len(stains.space):
-        raise ParameterError(
-            f"images of shape {tuple(images.shape)}, stains for {len(stains.space)}: expected "
-            "(n, 3, h, w) and n"
-        )
     out = torch.empty_like(images)
     for number, name in enumerate(SPACES):
         rows = (stains.space == number).nonzero()[:, 0]
@@ -241,19 +206,3 @@ def _six_numbers(image: np.ndarray) -> np.ndarray:
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].double() / 255
     numbers = [torch.cat(_statistics(_CONVERT[name][0](pixels)), dim=1) for name in SPACES]
     return torch.cat(numbers).flatten(1).numpy()
-
-
-def _fit(
-    numbers: np.ndarray, components: int, seed: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Weights (k,), means (k, 6) and factors (k, 6, 6) for the numbers of n images, (n, 6)."""
-    mean, std = numbers.mean(axis=0), numbers.std(axis=0)
-    if components == 0:
-        return np.ones(1), mean[None], np.diag(std)[None]
-    from sklearn.mixture import GaussianMixture
-
-    # The six have different units; the mixture's regularisation is one number for all.
-    unit = np.maximum(std, 1e-9)
-    mixture = GaussianMixture(components, random_state=seed).fit((numbers - mean) / unit)
-    factors = np.linalg.cholesky(mixture.covariances_)
-    return mixture.weights_, mean + unit * mixture.means_, unit[:, None] * factors

@@ -6,10 +6,9 @@ import pytest
 import torch
 
 from helpers.errors import DataError, ParameterError
-from helpers.models.mae import MaeArchitecture, build_mae, load_mae
+from helpers.models.mae import MaeArchitecture, load_mae
 from helpers.pretraining.mae import (
     MaePlan,
-    _parameter_groups,
     batch_order,
     image_statistics,
     learning_rate_at,
@@ -50,17 +49,6 @@ def test_the_rate_rises_linearly_and_falls_by_half_a_cosine():
     expected = [0.05 * (1 + math.cos(math.pi * k / 90)) for k in range(90)]
     np.testing.assert_allclose(rates[10:], expected)
     assert all(learning_rate_at(0, MaePlan(steps=s)) > 0 for s in (1, 2, 30))
-
-
-def test_biases_norms_and_tokens_do_not_decay_and_positions_do_not_learn():
-    mae = build_mae(TINY, 0)
-    decaying, plain = _parameter_groups(mae, 0.05)
-    names = {id(p): name for name, p in mae.named_parameters()}
-    assert (decaying["weight_decay"], plain["weight_decay"]) == (0.05, 0.0)
-    assert all(names[id(p)].endswith("weight") for p in decaying["params"])
-    assert not any("norm" in names[id(p)] for p in decaying["params"])
-    listed = {names[id(p)] for p in decaying["params"] + plain["params"]}
-    assert set(names.values()) - listed == {"encoder.pos_embed", "decoder_position"}
 
 
 def test_every_image_is_seen_equally_often():
@@ -133,18 +121,11 @@ def test_files_of_another_training_are_refused(tmp_path):
         pretrain_mae(gratings(), TINY, PLAN, 0, path)
 
 
-def test_divergence_and_nonsense_are_refused(tmp_path):
+def test_divergence_is_refused(tmp_path):
     path = tmp_path / "m.pt"
     wild = dataclasses.replace(PLAN, steps=50, learning_rate=1e12, warmup_share=0.01)
     with pytest.raises(ParameterError, match="pretraining diverged"):
         pretrain_mae(gratings(), TINY, wild, 0, path)
-    with pytest.raises(ParameterError, match="images of shape"):
-        pretrain_mae(gratings()[:0], TINY, PLAN, 0, path)
-    with pytest.raises(ParameterError, match="channels=3"):
-        pretrain_mae(gratings(), dataclasses.replace(TINY, channels=3), PLAN, 0, path)
-    for change in ({"steps": 0}, {"mask_ratio": 1.0}, {"precision": "float16"}):
-        with pytest.raises(ParameterError, match=next(iter(change))):
-            dataclasses.replace(PLAN, **change)
 
 
 def test_uncropped_images_come_in_all_eight_orientations_and_no_other():

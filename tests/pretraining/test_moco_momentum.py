@@ -1,6 +1,7 @@
 """The loss against a loop, gradients against formulas, normalisation against separate passes."""
 
 import copy
+import dataclasses
 import math
 from collections import deque
 
@@ -12,9 +13,9 @@ from torch import nn
 
 from helpers.errors import ParameterError
 from helpers.models.encoders import EncoderSpec, build_encoder
+from helpers.pretraining.moco import MocoPlan
 from helpers.pretraining.momentum import (
     EMPTY,
-    ContrastSettings,
     MomentumContrast,
     contrastive_logits,
     contrastive_loss,
@@ -23,7 +24,7 @@ from helpers.pretraining.momentum import (
     normalises_over_batch,
 )
 
-SETTINGS = ContrastSettings(queue=16, dim=6, key_momentum=0.9, groups=2)
+PLAN = MocoPlan(1, 8, dim=6, key_momentum=0.9, groups=2)
 
 
 def generator(seed=0):
@@ -46,16 +47,17 @@ class Maps(nn.Module):
         super().__init__()
         self.convolution = nn.Conv2d(3, 4, 3, 2)
         self.norm = norm(4)
+        self.out_channels = (3, 4)
 
     def forward(self, images):
         return [images, self.norm(self.convolution(images))]
 
 
-def contrast(settings=SETTINGS, norm=nn.BatchNorm2d, seed=0):
+def contrast(plan=PLAN, norm=nn.BatchNorm2d, seed=0, queue=16):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         backbone = Maps(norm)
-    return MomentumContrast(backbone, settings, seed, channels=4)
+    return MomentumContrast(backbone, plan, queue, seed)
 
 
 def ids(*numbers):
@@ -141,9 +143,9 @@ def plain_embeddings(network, views, groups):
     return nn.functional.normalize(torch.cat([network(views[rows]) for rows in groups]), dim=1)
 
 
-def filled(settings=SETTINGS, norm=nn.BatchNorm2d):
+def filled(plan=PLAN, norm=nn.BatchNorm2d):
     """After two steps without an optimiser, the queue is full of keys of images 100 to 115."""
-    model = contrast(settings, norm)
+    model = contrast(plan, norm)
     with torch.no_grad():
         for parameter in model.query.parameters():
             parameter += 0.1 * torch.randn(parameter.shape, generator=generator())
@@ -207,7 +209,7 @@ def test_the_key_encoder_follows_by_one_minus_m():
 @pytest.mark.parametrize("length", [8, 12, 16, 20])
 def test_the_queue_keeps_the_newest_keys_in_turn(length, monkeypatch):
     """Against a list that drops from its end, also where its length is no multiple of a batch."""
-    model = contrast(ContrastSettings(queue=length, dim=6, groups=2))
+    model = contrast(queue=length)
     expected = deque(maxlen=length)
     given = []
     monkeypatch.setattr(model, "_embed", lambda network, views: given[-1])
@@ -252,7 +254,7 @@ def companies(model, which, n):
     """Which images change the embedding of each image when they are changed: its group."""
     base = images(n, seed=1, side=8)
     network = model.query if which == "query" else model.key
-    order = torch.arange(n) if which == "query" else key_order(n, model.settings.groups)
+    order = torch.arange(n) if which == "query" else key_order(n, model.plan.groups)
 
     def embedded(views):
         return model._embed(network, views[order])[order.argsort()].detach()
@@ -270,7 +272,7 @@ def companies(model, which, n):
 
 @pytest.mark.parametrize(("n", "groups"), [(4, 2), (8, 2), (16, 4), (16, 8), (18, 3), (32, 8)])
 def test_query_and_key_of_an_image_are_normalised_in_different_company(n, groups):
-    model = contrast(ContrastSettings(queue=64, dim=6, groups=groups))
+    model = contrast(MocoPlan(1, n, dim=6, groups=groups), queue=64)
     queries, keys = companies(model, "query", n), companies(model, "key", n)
     for image in range(n):
         assert len(queries[image]) == len(keys[image]) == n // groups
@@ -282,7 +284,7 @@ def test_query_and_key_of_an_image_are_normalised_in_different_company(n, groups
 
 def test_the_step_uses_that_company(monkeypatch):
     """Which images the two networks get together, seen from inside."""
-    model = contrast(ContrastSettings(queue=16, dim=6, groups=4))
+    model = contrast(MocoPlan(1, 16, dim=6, groups=4))
     marked = torch.arange(16.0).reshape(16, 1, 1, 1).expand(16, 3, 16, 16)
     seen = []
     plain = nn.BatchNorm2d.forward
@@ -293,7 +295,6 @@ def test_the_step_uses_that_company(monkeypatch):
         return plain(layer, torch.randn(len(part), 4, 3, 3))
 
     monkeypatch.setattr(nn.BatchNorm2d, "forward", watch)
-    model.settings = ContrastSettings(queue=16, dim=6, groups=4)
     model._average = lambda *_: None
     model(marked, marked, numbers(0, 16))
     assert seen[:4] == [set(range(4 * g, 4 * g + 4)) for g in range(4)]
@@ -346,7 +347,8 @@ def test_two_passes_before_one_backward_are_fine():
 @pytest.mark.parametrize("norm", ["frozen", "group", "evaluated"])
 def test_layers_that_do_not_look_at_the_batch_are_left_alone(norm):
     makers = {"group": lambda n: nn.GroupNorm(2, n)}
-    model = contrast(ContrastSettings(queue=16, dim=6, groups=1), makers.get(norm, nn.BatchNorm2d))
+    model = contrast(norm=makers.get(norm, nn.BatchNorm2d))
+    model.plan = MocoPlan(1, 5, dim=6, groups=1)
     if norm != "group":
         model.eval()
     if norm == "frozen":
@@ -405,7 +407,7 @@ def test_the_state_holds_all_that_goes_on():
 def test_a_backbone_is_trained_in_place_and_can_be_taken_up_again():
     """Alternate training: the backbone belongs to somebody else and changes between slices."""
     backbone = build_encoder(EncoderSpec("unet-2"), 0)
-    model = MomentumContrast(backbone, SETTINGS, 0)
+    model = MomentumContrast(backbone, PLAN, 16, 0)
     assert model.query.encoder is backbone
     start = copy.deepcopy(backbone.state_dict())
     trained(model, sgd(model), range(3))
@@ -423,8 +425,7 @@ def test_a_backbone_is_trained_in_place_and_can_be_taken_up_again():
 
 def test_bfloat16_is_near_and_the_loss_is_float32_under_a_callers_autocast():
     exact, rounded = (
-        filled(ContrastSettings(queue=16, dim=6, key_momentum=0.9, groups=2, precision=name))
-        for name in ("float32", "bfloat16")
+        filled(dataclasses.replace(PLAN, precision=name)) for name in ("float32", "bfloat16")
     )
     given = images(seed=5), images(seed=6), numbers(0)
     expected = exact(*given)[0].detach()
@@ -452,43 +453,7 @@ def test_equal_seeds_give_equal_heads():
     assert [tuple(one.query.projector[i].weight.shape) for i in (0, 2)] == [(4, 4), (6, 4)]
 
 
-@pytest.mark.parametrize(
-    ("batch", "settings", "words"),
-    [
-        ((images(8), images(6), numbers(0)), {}, "views of shapes"),
-        ((images(8), images(8), numbers(0, 7)), {}, "views of shapes"),
-        ((images(8), images(8), torch.zeros(8)), {}, "views of shapes"),
-        ((images(18), images(18), numbers(0, 18)), {}, "queue=16"),
-        ((images(9), images(9), numbers(0, 9)), {}, "groups=2"),
-        ((images(8), images(8), numbers(0)), {"groups": 1}, "groups=1"),
-        ((images(8), images(8), numbers(0)), {"groups": 8}, "groups=8"),
-    ],
-)
-def test_batches_that_do_not_fit_are_refused(batch, settings, words):
-    model = contrast(ContrastSettings(**{"queue": 16, "dim": 6, "groups": 2, **settings}))
-    with pytest.raises(ParameterError, match=words):
-        model(*batch)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"queue": 0},
-        {"dim": 0},
-        {"groups": 0},
-        {"temperature": 0.0},
-        {"key_momentum": 1.1},
-        {"key_momentum": -0.1},
-        {"precision": "float16"},
-    ],
-    ids=str,
-)
-def test_settings_out_of_range_are_refused(change):
-    with pytest.raises(ParameterError, match=next(iter(change))):
-        ContrastSettings(**change)
-
-
-def test_the_published_settings():
-    found = ContrastSettings()
-    assert (found.queue, found.dim, found.temperature) == (65536, 128, 0.2)
-    assert (found.key_momentum, found.groups) == (0.999, 8)
+@pytest.mark.parametrize("groups", [1, 3, 8])
+def test_groups_that_would_keep_company_are_refused(groups):
+    with pytest.raises(ParameterError, match=f"groups={groups}"):
+        contrast(dataclasses.replace(PLAN, groups=groups))
