@@ -4,6 +4,7 @@ Commands: doctor, data, run, params, select, retention, finetune, book.
 """
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -11,6 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from helpers.errors import UserError
+from helpers.paths import beside
+
+FULL, UNWRITABLE = (errno.ENOSPC, errno.EDQUOT), (errno.EACCES, errno.EPERM, errno.EROFS)
+# What torch says where a file could not be written to its end.
+TORCH_SAYS = ("PytorchStreamWriter", "inline_container", "file write failed")
 
 if TYPE_CHECKING:
     from helpers.own_model.retention import Comparison
@@ -18,6 +24,8 @@ if TYPE_CHECKING:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status (2: something the user can mend)."""
+    if hasattr(sys.stdout, "reconfigure"):  # a terminal may know fewer letters than names have
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
             return _command(arguments)
@@ -25,7 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
             sys.stdout.flush()
     except BrokenPipeError:
         # The reader, such as `head`, has seen enough; what is left has nowhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         return 0
 
 
@@ -35,8 +44,28 @@ def _command(arguments: list[str] | None) -> int:
     try:
         return options.command(options) or 0
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        message = str(error)
+    except (OSError, RuntimeError) as error:
+        if not (message := _of_the_disk(error)):
+            raise
+    print(f"error: {message}", file=sys.stderr)
+    return 2
+
+
+def _of_the_disk(error: OSError | RuntimeError) -> str:
+    """What to say where a file could not be written; empty if it is something else."""
+    number, name = getattr(error, "errno", None), getattr(error, "filename", None)
+    if number in FULL or any(text in str(error) for text in TORCH_SAYS):
+        return (
+            f"{name or 'the disk'}: no room is left. What was written before is kept: make room "
+            "and give the same command again, and it goes on from there."
+        )
+    if number in UNWRITABLE:
+        return (
+            f"{name or 'a file'}: {error.strerror}. Check its permissions, or name folders in "
+            "which you may write: --out, or in the environment BOOK_RUNS_DIR and BOOK_DATA_DIR."
+        )
+    return ""
 
 
 def _make_folders_absolute() -> None:
@@ -58,6 +87,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_finetune(commands)
     _add_book(commands)
     return parser
+
+
+def _folder(text: str) -> Path:
+    return Path(text).expanduser().absolute()
 
 
 def _add_doctor(commands: argparse._SubParsersAction) -> None:
@@ -119,7 +152,7 @@ def _add_params(commands: argparse._SubParsersAction) -> None:
 def _add_select(commands: argparse._SubParsersAction) -> None:
     select = commands.add_parser("select", help="which images of a folder to annotate first")
     add = select.add_argument
-    add("folder", type=Path, metavar="FOLDER", help="with TIFF, PNG, JPEG or BMP images")
+    add("folder", type=_folder, metavar="FOLDER", help="with TIFF, PNG, JPEG or BMP images")
     add("--budget", type=int, default=20, metavar="N", help="how many can be annotated")
     add("--method", default="dq", help="dq, dq-official, dq-graphcut, facility-location, k-center, "
         "herding, stratified or random")  # fmt: skip
@@ -130,7 +163,7 @@ def _add_select(commands: argparse._SubParsersAction) -> None:
         "network on your images), mae-vit-base, lunit-dino-vits16, lunit-dino-vits8, timm:NAME or "
         "timm:NAME=WEIGHTS")  # fmt: skip
     add("--bins", type=int, default=10, metavar="N", help="bins of dataset quantization")
-    add("--out", type=Path, metavar="DIR", help="default: FOLDER-selection beside the folder")
+    add("--out", type=_folder, metavar="DIR", help="default: FOLDER-selection beside the folder")
     add("--seed", type=int, default=0)
     add("--device", default="auto", help="auto, cpu, cuda or mps, for features from networks")
     select.set_defaults(command=_select)
@@ -148,7 +181,7 @@ def _add_retention(commands: argparse._SubParsersAction) -> None:
     add("--diameter", type=float, nargs="+", default=[], metavar="PX", help="of the objects, one "
         "for all data or one for each; default: each model's own (diam_labels)")  # fmt: skip
     add("--limit", type=int, default=0, metavar="N", help="at most N images of each")
-    add("--out", type=Path, metavar="DIR", help="default: CHECKPOINT-retention beside the model")
+    add("--out", type=_folder, metavar="DIR", help="default: CHECKPOINT-retention beside the model")
     add("--seed", type=int, default=0)
     add("--device", default="auto", help="auto, cpu, cuda or mps")
     retention.set_defaults(command=_retention)
@@ -176,7 +209,7 @@ def _add_finetune(commands: argparse._SubParsersAction) -> None:
         "own (diam_labels)")  # fmt: skip
     add("--test-share", type=float, default=0.2, help="of each folder's images, held out")
     add("--replay-diameter", type=float, metavar="PX", help="of the old ones; default: the same")
-    add("--out", type=Path, metavar="DIR", help="default: TARGET-finetuned beside the folder")
+    add("--out", type=_folder, metavar="DIR", help="default: TARGET-finetuned beside the folder")
     add("--seed", type=int, default=0)
     add("--device", default="auto", help="auto, cpu, cuda or mps")
     finetune.set_defaults(command=_finetune)
@@ -262,13 +295,13 @@ def _select(options: argparse.Namespace) -> None:
     from helpers.annotate.candidates import Cut
     from helpers.annotate.choose import Request, choose
     from helpers.annotate.maps import write_maps
-    from helpers.annotate.report import default_output, in_words, write_report
+    from helpers.annotate.report import in_words, write_report
 
     size = options.patch_size if options.patches else 0
     cut = Cut(size, options.patch_size if options.stride is None else options.stride)
     request = Request(
-        folder=options.folder.expanduser(),
-        output=(options.out or default_output(options.folder)).expanduser(),
+        folder=options.folder,
+        output=options.out or beside(options.folder, "selection"),
         budget=options.budget,
         method=options.method,
         cut=cut,
@@ -284,13 +317,13 @@ def _select(options: argparse.Namespace) -> None:
 
 
 def _retention(options: argparse.Namespace) -> None:
-    from helpers.own_model.retention import Request, default_output, retention
+    from helpers.own_model.retention import Request, retention
 
     request = Request(
         model=options.model,
         before=options.before,
         data=tuple(options.data),
-        output=(options.out or default_output(options.model)).expanduser(),
+        output=options.out or beside(Path(options.model.replace(":", "-")), "retention"),
         diameters=tuple(options.diameter),
         limit=options.limit,
         seed=options.seed,
@@ -301,7 +334,7 @@ def _retention(options: argparse.Namespace) -> None:
 
 def _finetune(options: argparse.Namespace) -> None:
     from helpers.annotate.choose import METHODS
-    from helpers.own_model.finetune import Settings, default_output, finetune
+    from helpers.own_model.finetune import Settings, finetune
     from helpers.own_model.report import how_to_load
 
     if options.select not in METHODS:
@@ -310,7 +343,7 @@ def _finetune(options: argparse.Namespace) -> None:
         model=options.model,
         target=options.target,
         replay=options.replay,
-        output=(options.out or default_output(options.target)).expanduser(),
+        output=options.out or beside(Path(options.target.removeprefix("folder:")), "finetuned"),
         setting=options.setting,
         share=options.share,
         method=METHODS[options.select],

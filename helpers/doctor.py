@@ -3,14 +3,13 @@
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from helpers.errors import UserError
-from helpers.paths import PROJECT, bundle_dir, data_dir, runs_dir
+from helpers.paths import PROJECT, bundle_dir, code_cache, data_dir, runs_dir, why_not_writable
 
 MIN_MEMORY_GB = 4
 MIN_DISK_GB = 5
@@ -158,15 +157,11 @@ def _disk() -> Iterator[Finding]:
 
 
 def _write_access() -> Iterator[Finding]:
-    for folder in (runs_dir(), data_dir()):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                pass
-        except OSError as error:
-            yield Finding(False, "write access", f"{folder}: {error.strerror}")
-        else:
-            yield Finding(True, "write access", str(folder))
+    for folder, variable in ((runs_dir(), "BOOK_RUNS_DIR"), (data_dir(), "BOOK_DATA_DIR")):
+        why = why_not_writable(folder)
+        hint = f": {why}; name another folder with {variable}" if why else ""
+        yield Finding(not why, "write access", f"{folder}{hint}")
+    yield Finding(True, "compiled code", str(code_cache()))
 
 
 def _data() -> Iterator[Finding]:

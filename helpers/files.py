@@ -1,10 +1,12 @@
 """Finding files, and writing them so that they are whole or absent."""
 
+import csv
+import io
 import json
 import os
 import pickle
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -94,6 +96,15 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1) + "\n")
 
 
+def write_csv(path: Path, rows: Sequence[dict], columns: Sequence[str] = ()) -> None:
+    """Write rows under the names of the columns, by default those of the first row."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, columns or list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, stream.getvalue())
+
+
 def write_torch(path: Path, value: Any) -> None:
     """Write tensors and plain values in torch's format."""
     import torch
@@ -108,7 +119,7 @@ def read_torch(path: Path) -> Any:
     Only data are read, never code (``weights_only``).
 
     Raises:
-        DataError: the file is empty, cut off, or no such file at all.
+        DataError: the file is empty, cut off, no such file at all, or holds other objects.
     """
     import torch
 
@@ -116,6 +127,23 @@ def read_torch(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
+        if others := _objects_in(path):
+            raise DataError(
+                f"{path}: holds objects besides tensors ({', '.join(others)}), which only code can "
+                "restore. If you trust it, save its weights alone: held = torch.load(FILE, "
+                "weights_only=False); torch.save(held['model'], NEW), with the key it has there."
+            ) from error
         raise DataError(
-            f"{path}: not readable as saved tensors ({first}). Delete the file to make it anew."
+            f"{path}: not readable as saved tensors ({first}). It was cut off, or is another kind "
+            "of file: copy it again. What is made here is made anew where it is missing."
         ) from error
+
+
+def _objects_in(path: Path) -> list[str]:
+    """Names of what a file of tensors holds besides, such as ``argparse.Namespace``."""
+    from torch.serialization import get_unsafe_globals_in_checkpoint
+
+    try:
+        return sorted(get_unsafe_globals_in_checkpoint(path))
+    except _UNREADABLE:
+        return []

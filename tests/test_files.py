@@ -1,3 +1,4 @@
+import argparse
 import os
 import random
 import subprocess
@@ -43,6 +44,11 @@ def test_files_are_found_by_ending_once_and_not_the_hidden_ones(tmp_path):
 def test_tensors_come_back_and_code_does_not_run(tmp_path):
     write_torch(tmp_path / "t.pt", {"a": torch.arange(3)})
     assert read_torch(tmp_path / "t.pt")["a"].tolist() == [0, 1, 2]
+    torch.save({"model": {}, "args": argparse.Namespace(lr=1)}, tmp_path / "mine.pt")
+    with pytest.raises(
+        DataError, match=r"mine\.pt: holds objects besides tensors \(argparse\.Name"
+    ):
+        read_torch(tmp_path / "mine.pt")
     torch.save(os.system, tmp_path / "evil.pt")
     for name, content in (("empty.pt", b""), ("cut.pt", (tmp_path / "t.pt").read_bytes()[:40])):
         (tmp_path / name).write_bytes(content)

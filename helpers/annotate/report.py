@@ -1,10 +1,7 @@
 """What a choice leaves behind: lists, contact sheets, and words about how good it is."""
 
-import csv
-import io
 import json
 import shutil
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,8 +10,7 @@ import numpy as np
 from helpers.annotate.candidates import MARK, companions
 from helpers.annotate.choose import OWN_DRAWS, RANDOM_DRAWS, Choice
 from helpers.annotate.sheet import MOST, write_sheets
-from helpers.errors import DataError
-from helpers.files import write_json, write_text
+from helpers.files import write_csv, write_json
 
 SELECTION, SKIPPED, MAP = "selection.csv", "skipped.csv", "map.csv"
 SHEET = "contact-sheet"
@@ -24,32 +20,18 @@ SHOWN = 20
 WIDEST = 60
 
 
-def default_output(folder: Path) -> Path:
-    """``FOLDER-selection`` beside the folder."""
-    whole = folder.resolve()
-    return whole.with_name(f"{whole.name or 'root'}-selection")
-
-
 def write_report(choice: Choice) -> list[Path]:
     """Write list, skipped files and contact sheets of a choice.
 
     What an earlier choice with other settings has left is moved into ``earlier/`` first.
-
-    Raises:
-        DataError: the output cannot be written.
     """
     output = choice.request.output
-    try:
-        _set_aside(output, _settings(choice))
-        write_json(output / MARK, _settings(choice))
-        write_text(output / SELECTION, _csv(selection_rows(choice)))
-        skipped = [asdict(one) for one in choice.survey.skipped]
-        write_text(output / SKIPPED, _csv(skipped, ["file", "page", "reason"]))
-        sheets = write_sheets(choice, output / SHEET)
-    except OSError as error:
-        raise DataError(
-            f"{output}: cannot be written to ({error.strerror}). Name another folder (--out)."
-        ) from error
+    _set_aside(output, _settings(choice))
+    write_json(output / MARK, _settings(choice))
+    write_csv(output / SELECTION, selection_rows(choice))
+    skipped = [asdict(one) for one in choice.survey.skipped]
+    write_csv(output / SKIPPED, skipped, ["file", "page", "reason"])
+    sheets = write_sheets(choice, output / SHEET)
     return [output / SELECTION, output / SKIPPED, *sheets]
 
 
@@ -80,16 +62,8 @@ def write_map(choice: Choice, kept: np.ndarray, points: np.ndarray) -> Path:
         {**asdict(choice.candidates[i]), "x": f"{x:.4f}", "y": f"{y:.4f}", "rank": ranks.get(i, "")}
         for i, (x, y) in zip(kept.tolist(), points, strict=True)
     ]
-    write_text(choice.request.output / MAP, _csv(rows))
+    write_csv(choice.request.output / MAP, rows)
     return choice.request.output / MAP
-
-
-def _csv(rows: Sequence[dict], columns: Sequence[str] = ()) -> str:
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, columns or list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue()
 
 
 def _settings(choice: Choice) -> dict:

@@ -97,7 +97,7 @@ def require_space(folder: Path, needed: int, purpose: str) -> None:
     if free < needed + _RESERVE:
         raise DataError(
             f"{folder}: {purpose} needs {_megabytes(needed)}, only {_megabytes(free)} are free. "
-            "Free some disk space, or set BOOK_DATA_DIR to a folder on a larger disk."
+            "Free some disk space, or name a folder on a larger disk (BOOK_DATA_DIR, --out)."
         )
 
 

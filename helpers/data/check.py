@@ -237,11 +237,16 @@ def _notes(facts: Sequence[_Facts]) -> Iterable[str]:
     if torn := [one for one in facts if one.n_disconnected]:
         number = sum(one.n_disconnected for one in torn)
         yield f"{number} instances in {len(torn)} images are in several pieces, kept as one each"
-    if single := [one for one in facts if one.n_instances == one.n_disconnected == 1]:
-        yield (
-            f"{len(single)} images hold a single instance in several pieces: is "
-            f"{single[0].item.labels} a foreground mask, without one number per instance?"
-        )
+    if single := [one.item for one in facts if one.n_instances == one.n_disconnected == 1]:
+        yield foreground_note(single)
+
+
+def foreground_note(items: Sequence[Item]) -> str:
+    """What is said of images with a single instance in several pieces."""
+    return (
+        f"{len(items)} images hold a single instance in several pieces: is {items[0].labels} a "
+        "foreground mask, without one number per instance?"
+    )
 
 
 def _doubled_ids(items: Sequence[Item]) -> list[str]:

@@ -206,6 +206,8 @@ def make_encoder(
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
     """The state dict in a torch or safetensors file, out of its ``model`` or ``state_dict`` key.
 
+    ``module.`` before all names, which training on several GPUs leaves, is taken away.
+
     Raises:
         DataError: missing, unreadable, or no dict of tensors.
     """
@@ -214,9 +216,15 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
     if not isinstance(state, dict) or not all(torch.is_tensor(v) for v in state.values()):
+        held = type(state).__name__
+        if isinstance(state, dict):
+            held = _listed([f"{name} ({type(value).__name__})" for name, value in state.items()])
         raise DataError(
-            f"{path}: holds {type(state).__name__}, expected a state dict: names and tensors"
+            f"{path}: holds {held}; expected a state dict: names and tensors. Save it alone: "
+            "torch.save(network.state_dict(), FILE)"
         )
+    if all(str(name).startswith("module.") for name in state):
+        return {name.removeprefix("module."): value for name, value in state.items()}
     return state
 
 
@@ -238,7 +246,7 @@ def load_strictly(module: nn.Module, state: dict[str, torch.Tensor], path: Path)
     if problems := [f"{what}: {_listed(names)}" for what, names in parts.items() if names]:
         raise DataError(
             f"{path}: not the weights of this {type(module).__name__}; {'; '.join(problems)}. "
-            "Check the name of the model, or delete the file and fetch it again."
+            "Check the name of the model, or name another file."
         )
     module.load_state_dict(state)
 

@@ -1,12 +1,15 @@
 """Compiled inner loops. Imported where used: numba takes a while to load.
 
 Signatures are declared, so that one compilation serves writeable and read-only arrays; the machine
-code is cached beside this file or, if that folder is read-only, in numba's user-wide cache folder.
+code is kept in :func:`helpers.paths.code_cache`.
 """
 
 import numba
 import numpy as np
 
+from helpers.paths import code_cache
+
+code_cache()
 _LABELS = numba.types.Array(numba.int32, 1, "C", readonly=True)
 _INTS = numba.types.Array(numba.int64, 1, "C", readonly=True)
 _FLOATS = numba.types.Array(numba.float64, 1, "C", readonly=True)

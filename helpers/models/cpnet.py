@@ -66,5 +66,5 @@ def load_weights(network: torch.nn.Module, path: Path) -> None:
         lines = str(error).splitlines()
         raise DataError(
             f"{path}: not weights of this network ({' '.join(lines[:2])}). "
-            "Check that the width is the one it was trained with, or delete the file."
+            "Check that the width is the one it was trained with, or name another file."
         ) from error

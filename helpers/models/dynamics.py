@@ -4,6 +4,8 @@ from contextlib import contextmanager
 from functools import cache
 from types import ModuleType
 
+from helpers.paths import code_cache
+
 
 @cache
 def load_dynamics() -> ModuleType:
@@ -23,6 +25,7 @@ def _numba_keeps_all():
     """While this lasts, ``numba.njit(...)`` means ``numba.njit(..., cache=True)``."""
     import numba
 
+    code_cache()
     original = numba.njit
 
     def keeping(*arguments, **options):

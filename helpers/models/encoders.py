@@ -273,7 +273,7 @@ def fill_encoder(
     except (RuntimeError, TypeError) as error:
         raise DataError(
             f"{path}: not the weights of this {what} ({textwrap.shorten(str(error), 500)}). "
-            f"Check which {what} is asked for, or delete the file and make it anew."
+            f"Check which {what} is asked for, or name another file."
         ) from error
 
 

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from helpers.errors import DataError, ParameterError
-from helpers.files import read_torch, write_torch
+from helpers.features.encoders import read_weights
+from helpers.files import write_torch
 from helpers.models.cpnet import build_cpnet
 
 RANDOM = "random:"
@@ -164,21 +165,7 @@ def _read_state(path: Path) -> dict[str, torch.Tensor]:
             f"{path}: is a NumPy file, as Cellpose's size models are. {EXPECTED}: the file of the "
             "same name without size_ and .npy."
         )
-    try:
-        state = read_torch(path)
-    except DataError as error:
-        raise DataError(
-            f"{path}: cannot be read as saved weights ({path.stat().st_size} bytes; cut off, or "
-            f"another kind of file). {EXPECTED}: copy or download it again."
-        ) from error
-    if isinstance(state, dict) and {"network", "optimiser"} <= set(state):
-        raise DataError(
-            f"{path}: is the state of a training that was interrupted. Run its command again, and "
-            "take the model that it leaves."
-        )
-    if not isinstance(state, dict) or not all(torch.is_tensor(v) for v in state.values()):
-        raise DataError(f"{path}: holds {type(state).__name__}, not named tensors. {EXPECTED}.")
-    return state
+    return read_weights(path)
 
 
 def _shape(path: Path, state: dict[str, torch.Tensor]) -> tuple[int, int]:

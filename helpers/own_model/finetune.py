@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from helpers.data.archives import require_space
 from helpers.errors import DataError, ParameterError
 from helpers.features.descriptor import describe_all
 from helpers.files import write_json, write_text
@@ -23,8 +24,7 @@ from helpers.leftovers import remove_leftovers
 from helpers.locks import sole_user
 from helpers.models.device import resolve_device, resolve_precision
 from helpers.own_model.checkpoint import GreyInput, Model, read_model, write_model
-from helpers.own_model.disk import require_room, told_if_full
-from helpers.own_model.labelled import Labelled, open_labelled, split
+from helpers.own_model.labelled import Labelled, examined, open_labelled, split
 from helpers.own_model.patches import bytes_of, patch_store
 from helpers.own_model.retention import Comparison, Side, compare
 from helpers.own_model.scores import score
@@ -141,12 +141,6 @@ class Part:
     diameter: float | None
 
 
-def default_output(target: str) -> Path:
-    """``TARGET-finetuned`` beside the folder, or here for a data set."""
-    whole = Path(target.removeprefix("folder:")).expanduser().resolve()
-    return whole.with_name(f"{whole.name or 'root'}-finetuned")
-
-
 def model_path(settings: Settings) -> Path:
     """Where the fine-tuned checkpoint is written."""
     name = Path(settings.model.replace(":", "-")).name
@@ -167,7 +161,7 @@ def finetune(settings: Settings) -> Comparison:
     resolve_device(settings.device)
     parts = _parts(settings)
     output = settings.output
-    with sole_user(output), told_if_full(output):
+    with sole_user(output):
         _claim(settings, model, parts)
         for part in parts:
             score(model, part.test, model.diameter(part.diameter), output, settings.device)
@@ -186,7 +180,14 @@ def _side(settings: Settings, models: tuple[Model, Model], part: Part) -> Side:
 
 
 def _parts(settings: Settings) -> list[Part]:
-    target, replay = open_labelled([settings.target, settings.replay])
+    target, replay = map(examined, open_labelled([settings.target, settings.replay]))
+    for data in (target, replay):
+        if data.merged:
+            raise DataError(
+                f"{data.name}: {data.merged} A model would learn that all of them are one. Number "
+                "the objects (skimage.measure.label(mask > 0), where they do not touch), or leave "
+                "the image out."
+            )
     if target.dataset.fingerprint == replay.dataset.fingerprint:
         raise DataError(
             f"{settings.target} and {settings.replay}: hold the same images. Name the new ones "
@@ -218,7 +219,7 @@ def _claim(settings: Settings, model: Model, parts: list[Part]) -> None:
         named = ", ".join(f"{n} was {found.get(n)}, now {wanted[n]}" for n in differing)
         raise DataError(
             f"{settings.output}: holds a fine-tuning with other settings or data ({named}). Name "
-            "another folder (--out), or delete this one."
+            "another folder (--out)."
         )
 
 
@@ -255,7 +256,8 @@ def _stores(settings: Settings, model: Model, parts: list[Part]) -> list[PatchSt
         remove_leftovers(folder, part.role)
         if not (folder / part.role / "meta.json").is_file():
             needed += bytes_of(part.train, model, model.diameter(part.diameter), size)
-    require_room(settings.output, needed)
+    # Patches are mapped into memory: without room the process would end without a word.
+    require_space(settings.output, needed, "fine-tuning")
     return [
         patch_store(part.train, model, model.diameter(part.diameter), size, folder / part.role)
         for part in parts

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from helpers.data.check import count_disconnected, foreground_note
 from helpers.data.datasets import Dataset, open_dataset, split_name
 from helpers.data.manifest import load_manifest
 from helpers.data.readers import Item
 from helpers.data.splits import split_by_group
 from helpers.errors import DataError
+from helpers.own_model.predict import BLACK, span
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,11 +23,15 @@ class Labelled:
         name: short, for tables; unique among those that are compared.
         dataset: reads the items.
         items: of the data set, all or some.
+        merged: what is to be said of label images that seem to be foreground masks.
+        notes: what is to be said of images that Cellpose would see as black.
     """
 
     name: str
     dataset: Dataset
     items: tuple[Item, ...]
+    merged: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def open_labelled(names: Sequence[str]) -> list[Labelled]:
@@ -59,6 +65,42 @@ def _open(name: str) -> Labelled:
 
 def _path(name: str) -> str:
     return name.removeprefix("folder:")
+
+
+def examined(data: Labelled) -> Labelled:
+    """The same with what is to be said of it; every image is read.
+
+    Raises:
+        DataError: an image cannot be read, or no label image holds an object.
+    """
+    from tqdm import tqdm
+
+    merged, tiny, flat, filled = [], [], [], 0
+    for item in tqdm(data.items, f"reading {data.name}", unit="image", delay=2, mininterval=2):
+        sample = data.dataset.read(item)
+        filled += sample.n_instances > 0
+        if sample.n_instances == count_disconnected(sample.labels) == 1:
+            merged.append(item)
+        contrast = span(sample.image)
+        if contrast <= BLACK:
+            (tiny if contrast else flat).append(item)
+    if not filled:
+        raise DataError(
+            f"{data.name}: none of its {len(data.items)} label images holds an object, all are 0. "
+            "Annotate some, or name other data."
+        )
+    notes = []
+    if tiny:
+        notes.append(
+            f"{len(tiny)} images have grey values within {BLACK:g}, as {tiny[0].id}: they are "
+            "scaled here, but Cellpose itself sees them black unless they are multiplied."
+        )
+    if flat:
+        notes.append(
+            f"{len(flat)} images have one grey value almost everywhere, as {flat[0].id}: Cellpose "
+            "sees them black, and so do the commands here."
+        )
+    return replace(data, merged=foreground_note(merged) if merged else "", notes=tuple(notes))
 
 
 def at_most(data: Labelled, count: int, seed: int) -> Labelled:

@@ -13,11 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from helpers.data.preprocess import to_grey
+from helpers.data.preprocess import scale_percentiles, to_grey
 from helpers.models.dynamics import load_dynamics
 from helpers.own_model.checkpoint import GreyInput, Model
 
 STEPS = 200
+# The contrast at which cellpose.transforms.normalize99 makes an image black, in the file's units.
+BLACK = 1e-3
 # Length of the style vector that run_net has room for.
 STYLE = 256
 
@@ -40,12 +42,23 @@ class _ForRunNet(nn.Module):
 def normalised(image: np.ndarray) -> np.ndarray:
     """The grey channel that the network sees, float32 (height, width).
 
+    Cellpose makes an image black whose :func:`span` is within :data:`BLACK`. Here it is scaled all
+    the same, since units do not matter; it is black only where the span is 0.
+
     Args:
         image: (height, width, channels), in the units of the file.
     """
     from cellpose import transforms
 
-    return transforms.normalize_img(to_grey(image)[None, ..., None], norm3D=True)[0, ..., 0]
+    grey = to_grey(image)
+    if 0 < span(image) <= BLACK:
+        grey = scale_percentiles(grey)
+    return transforms.normalize_img(grey[None, ..., None], norm3D=True)[0, ..., 0]
+
+
+def span(image: np.ndarray) -> float:
+    """From the first to the 99th percentile of the grey values of an image (h, w, channels)."""
+    return float(np.subtract(*np.percentile(to_grey(image), (99, 1))))
 
 
 def magnified(grey: np.ndarray, rescale: np.float32) -> np.ndarray:

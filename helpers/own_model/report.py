@@ -1,14 +1,11 @@
 """What a comparison leaves behind: tables, a record, and words about what was forgotten."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from helpers.errors import DataError
-from helpers.files import write_json, write_text
+from helpers.files import write_csv, write_json
 from helpers.metrics import bootstrap_interval
 from helpers.own_model.checkpoint import CELLPOSE_WIDTH, Model
 from helpers.own_model.retention import Comparison, Side
@@ -71,21 +68,11 @@ def _row(side: Side, metric: str, seed: int) -> Row:
 
 
 def write_report(comparison: Comparison) -> list[Row]:
-    """Write both tables and the record.
-
-    Raises:
-        DataError: the output cannot be written.
-    """
+    """Write both tables and the record."""
     output, rows = comparison.output, rows_of(comparison)
-    try:
-        write_text(output / TABLE, _csv([asdict(row) for row in rows]))
-        write_text(output / IMAGES, _csv(_images(comparison)))
-        write_json(output / RECORD, _record(comparison))
-    except OSError as error:
-        raise DataError(
-            f"{output}: cannot be written to ({error.strerror}). Make room, or name another folder "
-            "(--out)."
-        ) from error
+    write_csv(output / TABLE, [asdict(row) for row in rows])
+    write_csv(output / IMAGES, _images(comparison))
+    write_json(output / RECORD, _record(comparison))
     return rows
 
 
@@ -120,14 +107,6 @@ def _record(comparison: Comparison) -> dict:
         ],
         "seed": comparison.seed,
     }
-
-
-def _csv(rows: Sequence[dict]) -> str:
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue()
 
 
 def in_words(comparison: Comparison, rows: Sequence[Row]) -> str:
@@ -192,6 +171,8 @@ def _sentences(side: Side, dice: Row) -> str:
         text += f" {dice.n} images are few: the interval is too narrow."
     if dice.excluded:
         text += f" Left out: {dice.excluded} images without objects in annotation and prediction."
+    for note in (side.data.merged, *side.data.notes):
+        text += f" {note}" if note else ""
     if not side.data.dataset.complete:
         text += f" The data set is not complete here: {side.data.dataset.coverage}."
     return text
@@ -209,7 +190,9 @@ def _scale(comparison: Comparison) -> str:
         size = float(np.nanmedian(sizes)) if np.isfinite(sizes).any() else float("nan")
         text = f"Diameter used on {side.data.name}: {' before, after '.join(used)};"
         text += f" its annotated objects have a median of {size:.3g} px."
-        if any(max(size / one, one / size) > FAR for one in side.diameters):
+        # Of a foreground mask that would be the size of all objects together.
+        far = any(max(size / one, one / size) > FAR for one in side.diameters)
+        if far and not side.data.merged:
             option = "--replay-diameter" if side.role == "replay" else "--diameter"
             text += f" That is far apart: try {option} {size:.0f}."
         lines.append(text)

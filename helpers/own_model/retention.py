@@ -7,8 +7,7 @@ from pathlib import Path
 from helpers.errors import ParameterError
 from helpers.locks import sole_user
 from helpers.own_model.checkpoint import Model, read_model
-from helpers.own_model.disk import told_if_full
-from helpers.own_model.labelled import Labelled, at_most, open_labelled
+from helpers.own_model.labelled import Labelled, at_most, examined, open_labelled
 from helpers.own_model.scores import score
 
 
@@ -93,12 +92,6 @@ class Comparison:
     seed: int
 
 
-def default_output(request_model: str) -> Path:
-    """``MODEL-retention`` beside the checkpoint, or here for a random one."""
-    path = Path(request_model.replace(":", "-")).expanduser().resolve()
-    return path.with_name(f"{path.name}-retention")
-
-
 def retention(request: Request) -> Comparison:
     """Measure both models on all images.
 
@@ -106,8 +99,9 @@ def retention(request: Request) -> Comparison:
         DataError: a checkpoint or an image cannot be used, or the output cannot be written.
     """
     models = [read_model(source, request.seed) for source in (request.before, request.model)]
-    data = [at_most(one, request.limit, request.seed) for one in open_labelled(request.data)]
-    with sole_user(request.output), told_if_full(request.output):
+    opened = open_labelled(request.data)
+    data = [examined(at_most(one, request.limit, request.seed)) for one in opened]
+    with sole_user(request.output):
         sides = [
             compare(models, one, request.diameter(place), request.output, request.device)
             for place, one in enumerate(data)

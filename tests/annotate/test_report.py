@@ -12,9 +12,8 @@ from PIL import Image
 from helpers.annotate import sheet
 from helpers.annotate.candidates import MARK, Cut, find_images
 from helpers.annotate.choose import Request, choose
-from helpers.annotate.report import default_output, in_words, write_map, write_report
+from helpers.annotate.report import in_words, write_map, write_report
 from helpers.annotate.sheet import TILE, tiles
-from helpers.errors import DataError
 
 
 @pytest.fixture
@@ -150,17 +149,3 @@ def test_the_map_lists_places_and_ranks(choice):
     rows = read(path)
     assert [row["file"] for row in rows] == [choice.candidates[i].file for i in kept]
     assert "1" in {row["rank"] for row in rows}
-
-
-def test_the_default_output_lies_beside_the_folder(tmp_path, monkeypatch):
-    assert default_output(tmp_path / "a") == tmp_path / "a-selection"
-    (tmp_path / "a").mkdir()
-    monkeypatch.chdir(tmp_path / "a")
-    assert default_output(tmp_path.__class__(".")) == tmp_path / "a-selection"
-
-
-def test_an_output_that_cannot_be_written_is_named(choice, tmp_path):
-    (tmp_path / "file").touch()
-    stuck = replace(choice, request=replace(choice.request, output=tmp_path / "file"))
-    with pytest.raises(DataError, match=r"file: cannot be written to .*--out"):
-        write_report(stuck)

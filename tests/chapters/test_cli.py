@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import subprocess
@@ -8,7 +9,7 @@ import yaml
 
 from helpers import doctor
 from helpers.cli import main
-from helpers.paths import PROJECT
+from helpers.paths import PROJECT, beside, code_cache
 
 
 def test_params_can_be_given_to_papermill(capsys):
@@ -71,6 +72,54 @@ def test_a_reader_may_stop_reading(arguments):
     assert process.wait() == 0
 
 
+def test_letters_that_a_terminal_lacks_are_written_as_codes(pictures, tmp_path):
+    folder = pictures.rename(tmp_path / "Zellen \u03b2")
+    process = subprocess.run(
+        [sys.executable, "-m", "helpers", "select", str(folder), "--budget", "2"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        cwd=PROJECT,
+        capture_output=True,
+        check=True,
+    )
+    assert b"Zellen \\u03b2-selection" in process.stdout
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.EROFS, "Read-only file system", "/x"), "/x: Read-only file system"),
+        (PermissionError(errno.EACCES, "Permission denied", "/x"), "BOOK_RUNS_DIR"),
+        (OSError(errno.ENOSPC, "No space left on device"), "the same command again"),
+        (RuntimeError("[enforce fail at inline_container.cc:664] ."), "no room is left"),
+    ],
+)
+def test_what_cannot_be_written_is_a_message(error, said, monkeypatch, capsys):
+    def fails(*arguments):
+        raise error
+
+    monkeypatch.setattr("helpers.book.runner.run_chapter", fails)
+    assert main(["run", "redundancy"]) == 2
+    assert said in capsys.readouterr().err
+    error = RuntimeError("something else")
+    with pytest.raises(RuntimeError, match="else"):
+        main(["run", "redundancy"])
+
+
+def test_machine_code_is_kept_where_one_may_write(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("numba.config.CACHE_DIR", "")
+    found = []
+    for data, runs in (("data", "runs"), ("file/data", "runs"), ("file/data", "file/runs")):
+        monkeypatch.setenv("NUMBA_CACHE_DIR", "")
+        monkeypatch.setenv("BOOK_DATA_DIR", str(tmp_path / data))
+        monkeypatch.setenv("BOOK_RUNS_DIR", str(tmp_path / runs))
+        found.append(code_cache.__wrapped__())
+        assert os.environ["NUMBA_CACHE_DIR"] == str(found[-1])
+    assert found[:2] == [tmp_path / "data" / "compiled", tmp_path / "runs" / "compiled"]
+    assert found[2].is_dir()
+    assert not found[2].is_relative_to(tmp_path)
+
+
 def test_data_check_prints_json(capsys):
     assert main(["data", "check", "synthetic-cyto", "--json"]) == 0
     (report,) = json.loads(capsys.readouterr().out)
@@ -109,6 +158,12 @@ def test_select_writes_beside_the_folder_and_says_what_it_chose(pictures, capsys
     assert written >= {"selection.csv", "skipped.csv", "contact-sheet.png", "map.png", "map.html"}
     assert len((output / "selection.csv").read_text().splitlines()) == 3
     assert sorted(pictures.iterdir()) == before
+
+
+def test_results_lie_beside_what_they_are_about(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert beside(tmp_path / "a", "selection") == tmp_path / "a-selection"
+    assert beside(PROJECT.__class__("."), "x") == tmp_path.with_name(f"{tmp_path.name}-x")
 
 
 def test_select_patches_into_a_named_folder(pictures, tmp_path, capsys):

@@ -7,7 +7,7 @@ import torch
 from helpers.errors import DataError, ParameterError
 from helpers.files import read_torch, write_torch
 from helpers.models.cpnet import build_cpnet
-from helpers.own_model.checkpoint import GreyInput, read_model, write_model
+from helpers.own_model.checkpoint import GreyInput, digest_of, read_model, write_model
 
 
 def test_a_checkpoint_of_cellposes_own_training_is_read(trained):
@@ -31,6 +31,13 @@ def test_what_is_written_is_read_back(tmp_path, channels):
     image = torch.randn(1, 1, 32, 32)
     expected = GreyInput(network.eval())(image)[0]
     torch.testing.assert_close(GreyInput(model.network.eval())(image)[0], expected)
+
+
+def test_names_given_by_several_gpus_are_read(tmp_path):
+    network = build_cpnet(2, 0, 2)
+    state = {f"module.{name}": value for name, value in network.state_dict().items()}
+    write_torch(tmp_path / "parallel", state)
+    assert read_model(str(tmp_path / "parallel")).digest == digest_of(network)
 
 
 def test_two_channels_get_grey_and_zeros():
@@ -76,8 +83,8 @@ def wrong_states():
         "a network with 1 outputs": {**good, last: good[last][:1]},
         "takes 3 channels": {**good, first: torch.zeros(2, 3, 3, 3)},
         "do not fit": {name: v for name, v in good.items() if name != "output.2.bias"},
-        "interrupted": {"network": good, "optimiser": {}},
-        "not named tensors": {"epoch": 3},
+        r"holds network \(OrderedDict\), optimiser": {"network": good, "optimiser": {}},
+        r"holds epoch \(int\)": {"epoch": 3},
         "diam_mean is nan": {**good, "diam_mean": torch.tensor([float("nan")])},
     }
 
@@ -99,5 +106,5 @@ def test_files_that_are_no_weights_are_refused(tmp_path, narrow):
         read_model(str(tmp_path / "size_cyto.npy"))
     cut = tmp_path / "cut"
     cut.write_bytes(narrow.read_bytes()[:3000])
-    with pytest.raises(DataError, match=r"cut: cannot be read.*3000 bytes.*download it again"):
+    with pytest.raises(DataError, match=r"cut: not readable as saved tensors.*copy it again"):
         read_model(str(cut))

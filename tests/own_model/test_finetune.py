@@ -3,19 +3,20 @@
 import errno
 import json
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from helpers.cli import main
+from helpers.data import archives
 from helpers.errors import DataError, ParameterError
 from helpers.files import read_torch
-from helpers.own_model import disk
 from helpers.own_model import finetune as module
 from helpers.own_model.checkpoint import read_model
-from helpers.own_model.disk import told_if_full
 from helpers.own_model.finetune import CHECKPOINT, Settings, finetune, model_path
 from helpers.own_model.labelled import open_labelled
 from helpers.own_model.patches import patch_store, resized, starts
@@ -161,7 +162,7 @@ def test_a_full_disk_while_saving_keeps_the_last_checkpoint(settings, monkeypatc
         original(value, path)
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(DataError, match=r"the disk is full.*last checkpoint.*same command again"):
+    with pytest.raises(OSError, match="No space left"):
         finetune(settings)
     assert len(read_torch(settings.output / CHECKPOINT)["log"]["losses"]) == 2
     assert not list(settings.output.rglob("*.part"))
@@ -169,20 +170,28 @@ def test_a_full_disk_while_saving_keeps_the_last_checkpoint(settings, monkeypatc
     assert model_path(settings).is_file()
 
 
-def test_what_torch_says_of_a_full_disk_is_understood(tmp_path):
-    with pytest.raises(DataError, match="the disk is full"), told_if_full(tmp_path):
-        raise RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0")
-    with pytest.raises(RuntimeError, match="else"), told_if_full(tmp_path):
-        raise RuntimeError("something else")
-    with pytest.raises(PermissionError), told_if_full(tmp_path):
-        raise PermissionError(errno.EACCES, "no")
-
-
 def test_too_little_room_is_told_before_training(settings, monkeypatch):
     usage = SimpleNamespace(free=1000)
-    monkeypatch.setattr(disk, "shutil", SimpleNamespace(disk_usage=lambda path: usage))
-    with pytest.raises(DataError, match=r"0 MB are free.*are needed"):
+    monkeypatch.setattr(archives, "shutil", SimpleNamespace(disk_usage=lambda path: usage))
+    with pytest.raises(DataError, match=r"fine-tuning needs.*only 0\.0 MB are free.*--out"):
         finetune(settings)
+
+
+@pytest.mark.parametrize("side", ["target", "replay"])
+def test_masks_without_numbers_or_objects_are_refused(settings, side):
+    folder = Path(getattr(settings, side))
+    masks = sorted(folder.glob("*_masks.png"))
+    stored = np.asarray(Image.open(masks[0]))
+    Image.fromarray(np.uint8(255 * (stored > 0))).save(masks[0])
+    with pytest.raises(DataError, match=rf"{folder.name}: 1 images hold a single instance in seve"):
+        finetune(settings)
+    for mask in masks:
+        Image.fromarray(np.zeros_like(stored)).save(mask)
+    with pytest.raises(
+        DataError, match=rf"{folder.name}: none of its \d label images holds an obj"
+    ):
+        finetune(settings)
+    assert not settings.output.exists()
 
 
 def test_windows_cover_a_side_and_stay_within():

@@ -8,7 +8,7 @@ from helpers.data.synthetic import generate_sample
 from helpers.models.cpnet import build_cpnet
 from helpers.models.dynamics import load_dynamics
 from helpers.own_model.checkpoint import read_model, write_model
-from helpers.own_model.predict import predict
+from helpers.own_model.predict import normalised, predict
 from tests.own_model.conftest import eager
 
 
@@ -39,6 +39,16 @@ def test_masks_are_those_of_cellpose(eager_file, diameter, monkeypatch):
     expected = there.eval(image, channels=[0, 0], diameter=diameter)[0]
     assert masks.max() > 0
     np.testing.assert_array_equal(masks, expected)
+
+
+def test_units_do_not_matter_and_one_value_is_black_as_in_cellpose():
+    image = picture()
+    for factor in (1e-7, 1e4):
+        seen = normalised(image * np.float32(factor))
+        np.testing.assert_allclose(seen, normalised(image), atol=1e-4)
+    image[:] = 0
+    image[3, 3] = 255
+    assert not normalised(image).any()
 
 
 def test_networks_of_any_width_predict(narrow):

@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tifffile
+from PIL import Image
 
 from helpers.cli import main
 from helpers.errors import DataError, ParameterError
@@ -134,6 +136,23 @@ def test_object_diameters_are_those_of_discs():
     labels = np.where((y - 50) ** 2 + (x - 50) ** 2 <= 20**2, 7, 0).astype(np.int32)
     assert object_diameter(labels) == pytest.approx(40, rel=0.02)
     assert np.isnan(object_diameter(np.zeros((4, 4), np.int32)))
+
+
+def test_masks_and_images_that_mislead_are_told(request_, cells):
+    images = sorted(cells.glob("*[0-9].png"))
+    masks = [path.with_name(f"{path.stem}_masks.png") for path in images]
+    pixels = np.asarray(Image.open(images[0]))
+    for path, factor in ((images[0], 1e-6), (images[1], 0)):
+        path.unlink()
+        tifffile.imwrite(path.with_suffix(".tif"), (pixels * factor).astype(np.float32))
+    for mask in masks[2:]:
+        Image.fromarray(np.uint8(255 * (np.asarray(Image.open(mask)) > 0))).save(mask)
+    comparison = retention(replace(request_, data=request_.data[:1], diameters=(5.0,)))
+    text = in_words(comparison, rows_of(comparison))
+    assert "3 images hold a single instance in several pieces" in text
+    assert "try --diameter" not in text
+    assert f"1 images have grey values within 0.001, as {images[0].stem}" in text
+    assert f"1 images have one grey value almost everywhere, as {images[1].stem}" in text
 
 
 def test_folders_that_cannot_be_used_are_named(cells, tmp_path):
