@@ -493,9 +493,7 @@ def detection_plan(
     """A training of detectors: a tenth of warm-up, then half a cosine."""
     more = {"precision": p.precision, "checkpoint_every": 50}
     warmup = max(1, steps // 10)
-    return DetectionPlan(
-        steps, batch, rate, warmup=warmup, decay="cosine", crop=crop, flip=flip, **more
-    )
+    return DetectionPlan(steps, batch, rate, warmup=warmup, crop=crop, flip=flip, **more)
 
 
 def source_plan(p: Any, steps: int) -> DetectionPlan:

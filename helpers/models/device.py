@@ -44,3 +44,20 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     native = device.type == "cpu" and torch.cpu.get_capabilities().get("avx512_bf16", False)
     return torch.bfloat16 if native else torch.float32
+
+
+def autocast(device: torch.device, precision: str | torch.dtype) -> torch.autocast:
+    """``"bfloat16"`` or ``"float32"`` arithmetic of networks on a device."""
+    chosen = getattr(torch, precision) if isinstance(precision, str) else precision
+    return torch.autocast(device.type, dtype=chosen, enabled=chosen != torch.float32)
+
+
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Let all parameter groups learn at this rate."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+
+
+def read_every(device: torch.device) -> int:
+    """Steps between looks at losses: reading one makes the processor wait for a GPU."""
+    return 1 if device.type == "cpu" else 10

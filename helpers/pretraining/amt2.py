@@ -49,14 +49,16 @@ from helpers.errors import DataError, ParameterError
 from helpers.files import read_torch, write_torch
 from helpers.metrics.detection import Instances, average_precision
 from helpers.models.cascade import Detector, anchor_backbone, predict_instances
+from helpers.models.device import read_every, set_rate
 from helpers.models.encoders import fill_encoder, normalise, save_encoder
 from helpers.models.l2sp import Anchor
+from helpers.models.weights import resuming
 from helpers.pretraining.moco import MocoPlan, build_optimiser, contrast_step, queue_length
 from helpers.pretraining.moco_views import PairSource, identify
 from helpers.pretraining.momentum import MomentumContrast
 from helpers.pretraining.progress import require_same, write_log
 from helpers.pretraining.schedules import learning_rate_at
-from helpers.pretraining.stepwise import OnStep, once, rows_of_steps, set_rate
+from helpers.pretraining.stepwise import OnStep, once, rows_of_steps
 from helpers.pretraining.stepwise import encoder_path as encoder_path
 
 Side = Literal["contrast", "source"]
@@ -242,8 +244,7 @@ class _Contrast:
     def run(self, first: int, steps: int, record: Amt2Round, tell: Callable[[float], None]) -> None:
         """The next ``steps`` steps after ``first`` over all rounds; the record gets the values."""
         rows = rows_of_steps(len(self.cells.images), self.plan, self.seed, first)
-        # Reading a loss makes the processor wait for the GPU.
-        every = 1 if self.device.type == "cpu" else 10
+        every = read_every(self.device)
         unread: list[Tensor] = []
         for step, pairs in enumerate(self.cells.pairs(islice(rows, steps), first), first):
             set_rate(self.optimiser, learning_rate_at(step, self.plan.steps, self.plan))
@@ -445,18 +446,13 @@ class _Run:
         if not path.is_file():
             return False
         state = read_torch(path)
-        try:
+        with resuming(path, "pretraining"):
             require_same(path, state["identity"], self.identity)
             self.training.restore(state["training"], path)
             if self.contrast:
                 self.contrast.restore(state["contrast"])
             self.reference.restore(state["reference"])
             self.place, self.log = state["place"], _as_log(json.loads(state["log"]))
-        except (RuntimeError, TypeError, KeyError, ValueError) as error:
-            raise DataError(
-                f"{path}: not a checkpoint of this pretraining ({error}). Delete it to start "
-                "afresh."
-            ) from error
         return True
 
 

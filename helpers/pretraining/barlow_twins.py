@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from helpers.errors import ParameterError
-from helpers.models.device import resolve_device
+from helpers.models.device import autocast, resolve_device
 from helpers.models.encoders import EncoderSpec, build_encoder
 from helpers.pretraining.collapse import effective_rank, relative_spread
 from helpers.pretraining.moco_views import unit
@@ -38,7 +38,6 @@ from helpers.pretraining.stepwise import (
     PooledNetwork,
     Setting,
     StepwiseRun,
-    autocast,
     once,
     read_ahead,
     rows_of_steps,

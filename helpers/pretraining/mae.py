@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 
 from helpers.errors import ParameterError
+from helpers.models.device import autocast, set_rate
 from helpers.models.mae import (
     Mae,
     MaeArchitecture,
@@ -35,7 +36,6 @@ from helpers.models.mae import (
 )
 from helpers.pretraining.progress import STEPS, require_same, resume_point, save_point
 from helpers.pretraining.schedules import parameter_groups
-from helpers.pretraining.stepwise import autocast, set_rate
 from helpers.randomness import step_generator
 
 BETAS = (0.9, 0.95)

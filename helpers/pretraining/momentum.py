@@ -33,7 +33,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from helpers.errors import ParameterError
-from helpers.pretraining.stepwise import PooledNetwork, autocast
+from helpers.models.device import autocast
+from helpers.pretraining.stepwise import PooledNetwork
 from helpers.randomness import global_seed
 
 EMPTY = -1

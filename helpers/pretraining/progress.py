@@ -14,6 +14,7 @@ from torch import nn
 
 from helpers.errors import DataError
 from helpers.files import read_torch, write_json, write_torch
+from helpers.models.weights import resuming
 
 # Stream of random numbers for what happens in a step.
 STEPS = 2
@@ -103,12 +104,8 @@ def resume_point(
     if not path.is_file():
         return None
     state = read_torch(path)
-    try:
+    with resuming(path, "pretraining"):
         require_same(path, state["identity"], identity)
         network.load_state_dict(state["network"])
         optimiser.load_state_dict(state["optimiser"])
         return as_log(json.loads(state["log"]))
-    except (RuntimeError, TypeError, KeyError, ValueError) as error:
-        raise DataError(
-            f"{path}: not a checkpoint of this pretraining ({error}). Delete it to start afresh."
-        ) from error

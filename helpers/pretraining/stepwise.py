@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from helpers.errors import ParameterError
+from helpers.models.device import read_every, set_rate
 from helpers.models.encoders import EncoderSpec, normalise, save_encoder
 from helpers.pretraining.progress import (
     AsLog,
@@ -121,12 +122,6 @@ def read_ahead(read: Callable[[Item], Batch], items: Iterable[Item]) -> Iterator
             yield waiting.result()
 
 
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """``"bfloat16"`` or ``"float32"`` arithmetic of networks on a device."""
-    chosen = getattr(torch, precision)
-    return torch.autocast(device.type, dtype=chosen, enabled=chosen != torch.float32)
-
-
 @dataclass(frozen=True, eq=False)
 class Setting:
     """What a run is given.
@@ -162,8 +157,7 @@ class StepwiseRun(ABC):
     def __init__(self, setting: Setting) -> None:
         self.spec, self.plan, self.seed = setting.spec, setting.plan, setting.seed
         self.statistics, self.device = setting.statistics, setting.device
-        # Reading a loss makes the processor wait for the GPU.
-        self.read_every = 1 if self.device.type == "cpu" else 10
+        self.read_every = read_every(self.device)
         self.counted = 0.0
 
     @property
@@ -249,12 +243,6 @@ class StepwiseRun(ABC):
             self.note(values)
             if on_step:
                 on_step(len(self.log.losses), values[0])
-
-
-def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    """Let all parameter groups learn at this rate."""
-    for group in optimiser.param_groups:
-        group["lr"] = rate
 
 
 def once(

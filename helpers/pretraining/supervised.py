@@ -24,7 +24,7 @@ from torch import nn
 
 from helpers.data.classified import ClassifiedImages
 from helpers.errors import ParameterError
-from helpers.models.device import resolve_device
+from helpers.models.device import autocast, read_every, resolve_device, set_rate
 from helpers.models.encoders import (
     Classifier,
     EncoderSpec,
@@ -40,7 +40,7 @@ from helpers.pretraining.schedules import (
     learning_rate_at,
     parameter_groups,
 )
-from helpers.pretraining.stepwise import autocast, once, read_ahead, set_rate
+from helpers.pretraining.stepwise import once, read_ahead
 from helpers.randomness import global_seed, step_generator
 
 BETAS = (0.9, 0.999)
@@ -224,8 +224,7 @@ class _Run:
         )
         self.steps = len(train) // plan.batch_size
         self.log = SupervisedLog()
-        # Reading a loss makes the processor wait for the GPU.
-        self.read_every = 1 if device.type == "cpu" else 10
+        self.read_every = read_every(device)
 
     def go(self, folder: Path, identity: dict, on_epoch: OnEpoch | None) -> SupervisedLog:
         """All epochs that are still to be done."""

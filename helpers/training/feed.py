@@ -5,7 +5,6 @@ from typing import Protocol
 
 import numpy as np
 
-from helpers.errors import ParameterError
 from helpers.training.targets import PatchStore
 
 
@@ -28,15 +27,9 @@ class Feed:
     Args:
         stores: whose patches all have the same side.
         order: names stores by their place in ``stores``.
-
-    Raises:
-        ParameterError: no store, or patches of different sides.
     """
 
     def __init__(self, stores: Sequence[PatchStore], order: Order) -> None:
-        sides = sorted({store.arrays.shape[-1] for store in stores})
-        if len(sides) != 1:
-            raise ParameterError(f"stores with patches of {sides} px: expected one common side")
         self._stores, self.order = list(stores), order
 
     def next(self) -> tuple[np.ndarray, np.ndarray]:

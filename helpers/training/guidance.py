@@ -23,13 +23,10 @@ class Teacher:
     Args:
         network: whose present weights answer; it is copied.
         weight: of the term in the loss, 0 or above.
-        sources: stores (by their place in the feed) whose images are asked about; replayed images
-            have their true annotation and need no answer.
     """
 
-    def __init__(self, network: nn.Module, weight: float, sources: tuple[int, ...] = (0,)) -> None:
+    def __init__(self, network: nn.Module, weight: float) -> None:
         self.weight = weight
-        self._sources = torch.tensor(sources)
         self._network = copy.deepcopy(network).eval()
         for parameter in self._network.parameters():
             parameter.requires_grad_(False)
@@ -37,14 +34,16 @@ class Teacher:
     def term(
         self, images: torch.Tensor, output: torch.Tensor, sources: torch.Tensor
     ) -> torch.Tensor:
-        """Weighted disagreement on the images of the asked sources, a scalar.
+        """Weighted disagreement on the images of store 0, a scalar.
+
+        Replayed images, of other stores, have their true annotation and need no answer.
 
         Args:
             images: (n, 1, h, w).
             output: (n, 3, h, w) of the network in training: flow y, flow x, foreground logit.
             sources: (n,), store of each image.
         """
-        asked = torch.isin(sources, self._sources).to(images.device)
+        asked = (sources == 0).to(images.device)
         if not asked.any():
             return output.new_zeros(())
         with torch.no_grad():

@@ -21,10 +21,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from helpers.errors import DataError, ParameterError
+from helpers.errors import ParameterError
 from helpers.files import read_torch, write_torch
 from helpers.models.cpnet import memory_format
+from helpers.models.device import autocast, read_every, set_rate
 from helpers.models.l2sp import decay_groups
+from helpers.models.weights import resuming
 from helpers.randomness import step_generator
 from helpers.training.feed import Feed
 from helpers.training.guidance import UNGUIDED, Guidance
@@ -55,8 +57,6 @@ class TrainingPlan:
             ``train_seg`` does in the last 100 of 500 epochs).
         scale_range: width of the random scale interval around 1.
         precision: ``"bfloat16"`` or ``"float32"`` for the network's arithmetic.
-        compiled: compile the network first (``torch.compile``): pays on a GPU for long trainings;
-            on a CPU it takes a minute and gains nothing.
         checkpoint_every: steps between checkpoints; 0 writes none.
     """
 
@@ -72,16 +72,7 @@ class TrainingPlan:
     decay_share: float = 0.2
     scale_range: float = 1.0
     precision: str = "float32"
-    compiled: bool = False
     checkpoint_every: int = 100
-
-    def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch_size < 1:
-            raise ParameterError(
-                f"steps={self.steps}, batch_size={self.batch_size}: both must be at least 1"
-            )
-        if self.crop < 8 or self.crop % 8:
-            raise ParameterError(f"crop={self.crop}: expected a multiple of 8")
 
 
 PHASES = ("data", "forward", "backward", "evaluation")
@@ -194,15 +185,13 @@ class _Training:
         self.device = next(network.parameters()).device
         self.format = memory_format(network, getattr(torch, plan.precision))
         network.to(memory_format=self.format)
-        self.forward = torch.compile(network) if plan.compiled else network
         groups = decay_groups(network, plan.weight_decay, guidance.anchor)
         if plan.optimiser == "adamw":
             self.optimiser = torch.optim.AdamW(groups, lr=plan.learning_rate)
         else:
             self.optimiser = torch.optim.SGD(groups, plan.learning_rate, plan.momentum)
         self.log = TrainingLog()
-        # Reading a loss makes the processor wait for the GPU.
-        self.read_every = 1 if self.device.type == "cpu" else 10
+        self.read_every = read_every(self.device)
         self.unread: list[torch.Tensor] = []
 
     def run(self) -> TrainingLog:
@@ -224,19 +213,18 @@ class _Training:
 
     def _step(self, step: int) -> torch.Tensor:
         """One optimisation step; its augmentation depends on (seed, step) alone."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate_at(step, self.plan)
+        set_rate(self.optimiser, learning_rate_at(step, self.plan))
         with self._clock("data"):
             stack, sources = self.feed.next()
             batch = self._augmented(stack, step)
             images = batch[:, :1].contiguous(memory_format=self.format)
         self.network.train()
         with self._clock("forward"):
-            with self._autocast():
-                output = self.forward(images)[0]
+            with autocast(self.device, self.plan.precision):
+                output = self.network(images)[0]
             output = output.float()
             loss = segmentation_loss(output, batch[:, 1:])
-            with self._autocast():
+            with autocast(self.device, self.plan.precision):
                 total = loss + self.guidance.term(images, output, torch.from_numpy(sources))
         with self._clock("backward"):
             self.optimiser.zero_grad()
@@ -251,11 +239,6 @@ class _Training:
         # Half the bytes on the way to a GPU, full precision once there.
         patches = torch.from_numpy(stack).to(self.device).float()
         return apply_affine(patches, affine.to(self.device), plan.crop)
-
-    def _autocast(self) -> torch.autocast:
-        precision = getattr(torch, self.plan.precision)
-        enabled = precision != torch.float32
-        return torch.autocast(self.device.type, dtype=precision, enabled=enabled)
 
     def _read_losses(self, done: int) -> None:
         for loss in torch.stack(self.unread).tolist() if self.unread else []:
@@ -297,13 +280,8 @@ class _Training:
         if self.checkpoint is None or not self.checkpoint.is_file():
             return
         state = read_torch(self.checkpoint)
-        try:
+        with resuming(self.checkpoint):
             self.network.load_state_dict(state["network"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.feed.order.restore(state["order"])
             self.log = TrainingLog(**state["log"])
-        except (RuntimeError, TypeError, KeyError, ValueError) as error:
-            raise DataError(
-                f"{self.checkpoint}: not a checkpoint of this training ({error}). "
-                "Delete it to start afresh."
-            ) from error

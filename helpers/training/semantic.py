@@ -14,29 +14,28 @@ patches are shifted. One reading of it: ``optimiser="adam"``, ``learning_rate=1e
 one patch of each image per epoch, and ``selection="best_validation_loss"``.
 """
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import torch
 
-from helpers.errors import DataError, ParameterError
+from helpers.errors import ParameterError
 from helpers.files import read_torch, write_torch
 from helpers.fingerprints import of_json
 from helpers.metrics.semantic import class_confusion, image_confusions, semantic_scores
-from helpers.models.device import resolve_device
+from helpers.models.device import autocast, read_every, resolve_device, set_rate
 from helpers.models.l2sp import decay_groups
 from helpers.models.semantic import Segmenter, class_probabilities, predict_classes
 from helpers.models.sliding import predict_sliding
+from helpers.models.weights import resuming, weights_digest
 from helpers.randomness import global_seed, step_generator, step_seed
 from helpers.training.losses import Loss, PooledLoss, semantic_loss
 from helpers.training.watch import Check, evenly
-from helpers.views.jitter import Photometric
-from helpers.views.windows import apply_views, cut_windows, draw_views, draw_windows
+from helpers.views.windows import apply_views, cut_windows, draw_turns, draw_windows
 
 Selection = Literal["last", "best_validation", "best_validation_loss"]
 Optimiser = Literal["sgd", "adam"]
@@ -60,17 +59,14 @@ class SemanticPlan:
         weight_decay: of all trained parameters.
         decay_power: the rate falls as (1 - step / steps) to this power; 0 keeps it constant.
         loss: see :func:`helpers.training.losses.semantic_loss`.
-        rotate: turn images by any angle and flip half of them.
-        crop: side of random square crops in pixels; 0 for whole images, which a list of images of
-            any size cannot have.
-        translate: views are shifted further by up to this share of their sides, 0..1. arXiv
+        crop: of a list of images: side of the random square windows in pixels. Stacks are seen
+            whole.
+        translate: windows are shifted further by up to this share of their sides, 0..1. arXiv
             2307.03275 translates and does not say how far: a value is our choice.
         fill: of what a turned image of a stack lacks at its corners, one value or one per channel,
             in the units of the normalised images: -mean / std for black. Images of a list are
             continued by reflection.
-        photometric: colour jitter, or none.
         looks: how often validation is looked at: evenly, the last time after the last step.
-        look_at: numbers of steps done at which it is looked at instead, ascending.
         precision: ``"bfloat16"`` or ``"float32"`` for the network's arithmetic.
         checkpoint_every: steps between checkpoints; 0 writes none.
     """
@@ -83,45 +79,17 @@ class SemanticPlan:
     weight_decay: float = 1e-4
     decay_power: float = 0.9
     loss: Loss = "dice"
-    rotate: bool = True
     crop: int = 0
     translate: float = 0.0
     fill: tuple[float, ...] = (0.0,)
-    photometric: Photometric | None = None
     looks: int = 10
-    look_at: tuple[int, ...] = ()
     precision: Literal["float32", "bfloat16"] = "float32"
     checkpoint_every: int = 200
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "looks"):
-            if getattr(self, name) < 1:
-                raise ParameterError(f"{name}={getattr(self, name)}: expected at least 1")
-        for name in ("crop", "decay_power", "weight_decay", "checkpoint_every"):
-            if getattr(self, name) < 0:
-                raise ParameterError(f"{name}={getattr(self, name)}: expected 0 or above")
-        if self.learning_rate <= 0:
-            raise ParameterError(f"learning_rate={self.learning_rate}: expected above 0")
-        if not 0 <= self.translate <= 1:
-            raise ParameterError(f"translate={self.translate}: expected a share, 0 to 1")
-        if list(self.look_at) != sorted({s for s in self.look_at if 1 <= s <= self.steps}):
-            raise ParameterError(
-                f"look_at={self.look_at}: expected ascending numbers from 1 to steps={self.steps}"
-            )
-        for name, choices in (
-            ("optimiser", get_args(Optimiser)),
-            ("loss", get_args(Loss)),
-            ("precision", ("float32", "bfloat16")),
-        ):
-            if getattr(self, name) not in choices:
-                raise ParameterError(
-                    f"{name}={getattr(self, name)!r}: expected one of {', '.join(choices)}"
-                )
 
     @property
     def look_steps(self) -> tuple[int, ...]:
         """Numbers of steps done at which validation is looked at."""
-        return self.look_at or tuple(step for step in evenly(self.steps, self.looks) if step)
+        return tuple(step for step in evenly(self.steps, self.looks) if step)
 
 
 @dataclass
@@ -212,12 +180,14 @@ def train_segmenter(
             network.
 
     Raises:
-        ParameterError: data of the wrong kind, no validation to select by, or a loss that is no
-            longer finite.
+        ParameterError: no foreground in any validation mask, or a loss that is no longer finite.
         DataError: the checkpoint is not one of this training.
     """
     data = _Data(images, masks, validation, selection)
-    _check(data, plan, model.n_classes)
+    if validation is not None and not any(mask.any() for mask in validation[1]):
+        raise ParameterError(
+            "validation masks show background only; expected images that show the classes"
+        )
     return _Training(model, data, plan, seed, checkpoint, on_step, device, on_look).run()
 
 
@@ -260,8 +230,7 @@ class _Training:
         self.optimiser = _optimiser(model, plan)
         self.log = SemanticLog()
         self.best: dict = {}
-        # Reading a loss makes the processor wait for the GPU.
-        self.read_every = 1 if self.device.type == "cpu" else 10
+        self.read_every = read_every(self.device)
         self.unread: list[torch.Tensor] = []
 
     def run(self) -> SemanticLog:
@@ -292,16 +261,12 @@ class _Training:
         return self.log
 
     def _step(self, step: int) -> torch.Tensor:
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate_at(step, self.plan)
+        set_rate(self.optimiser, learning_rate_at(step, self.plan))
         images, masks = self._batch(step)
         self.model.train()
-        precision = getattr(torch, self.plan.precision)
-        autocast = torch.autocast(
-            self.device.type, dtype=precision, enabled=precision != torch.float32
-        )
         # Dropout draws from the global generator.
-        with global_seed(step_seed(self.seed, _NETWORK, step), self.device), autocast:
+        own = global_seed(step_seed(self.seed, _NETWORK, step), self.device)
+        with own, autocast(self.device, self.plan.precision):
             scores = self.model(images)
         loss = semantic_loss(scores.float(), masks, self.plan.loss)
         self.optimiser.zero_grad()
@@ -311,26 +276,20 @@ class _Training:
 
     def _batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Views of the images of one step."""
-        plan, data = self.plan, self.data
-        rows = batch_at(step, len(data.images), plan.batch_size, self.seed)
+        data = self.data
+        rows = batch_at(step, len(data.images), self.plan.batch_size, self.seed)
         generator = step_generator(self.seed, _VIEWS, step)
         see = self._seen_of_stack if _is_stack(data.images) else self._seen_of_list
         images, masks = see(rows, generator)
-        if plan.photometric:
-            images = plan.photometric.apply(images, generator)
         return images.contiguous(memory_format=torch.channels_last), masks
 
     def _seen_of_stack(
         self, rows: np.ndarray, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        plan, data = self.plan, self.data
-        images = torch.from_numpy(np.array(data.images[rows])).to(self.device)
-        masks = torch.from_numpy(np.array(data.masks[rows], np.int64)).to(self.device)
-        if not (plan.rotate or plan.crop or plan.translate):
-            return images, masks
-        shape = images.shape[2:]
-        views = draw_views(len(rows), shape, plan.crop, plan.rotate, generator, plan.translate)
-        return apply_views(images, masks, views.to(self.device), plan.crop, plan.fill)
+        images = torch.from_numpy(np.array(self.data.images[rows])).to(self.device)
+        masks = torch.from_numpy(np.array(self.data.masks[rows], np.int64)).to(self.device)
+        turns = draw_turns(len(rows), generator).to(self.device)
+        return apply_views(images, masks, turns, fill=self.plan.fill)
 
     def _seen_of_list(
         self, rows: np.ndarray, generator: torch.Generator
@@ -338,7 +297,7 @@ class _Training:
         plan = self.plan
         images, masks = ([part[r] for r in rows] for part in (self.data.images, self.data.masks))
         shapes = torch.tensor([image.shape[1:] for image in images])
-        windows = draw_windows(shapes, plan.crop, plan.rotate, plan.translate, generator)
+        windows = draw_windows(shapes, plan.crop, plan.translate, generator)
         return cut_windows(images, masks, windows, plan.crop, self.device)
 
     def _read_losses(self) -> None:
@@ -357,7 +316,8 @@ class _Training:
             check |= self._validated()
         if self.on_look:
             self.model.eval()
-            check |= _more(self.on_look(done, self.model), check)
+            found = self.on_look(done, self.model) or {}
+            check |= {name: float(value) for name, value in found.items()}
             self.model.to(self.device)
         self.log.checks.append(check)
         if self.data.selection != "last":
@@ -417,17 +377,12 @@ class _Training:
         if self.checkpoint is None or not self.checkpoint.is_file():
             return
         state = read_torch(self.checkpoint)
-        try:
+        with resuming(self.checkpoint):
             if state["identity"] != self.identity:
                 raise ValueError("other plan, seed, data, selection or starting weights")
             self.model.load_state_dict(state["model"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.best, self.log = state["best"], SemanticLog(**state["log"])
-        except (RuntimeError, TypeError, KeyError, ValueError) as error:
-            raise DataError(
-                f"{self.checkpoint}: not a checkpoint of this training ({error}). "
-                "Delete it to start afresh."
-            ) from error
 
 
 def _optimiser(model: Segmenter, plan: SemanticPlan) -> torch.optim.Optimizer:
@@ -437,22 +392,8 @@ def _optimiser(model: Segmenter, plan: SemanticPlan) -> torch.optim.Optimizer:
     return torch.optim.SGD(groups, lr=plan.learning_rate, momentum=plan.momentum)
 
 
-def _more(returned: Check | None, check: Check) -> Check:
-    """What ``on_look`` returned, in numbers that a checkpoint can hold."""
-    more = {name: float(value) for name, value in (returned or {}).items()}
-    if taken := sorted(more.keys() & check.keys()):
-        raise ParameterError(
-            f"on_look returned {', '.join(taken)}: expected other names than the look's own"
-        )
-    return more
-
-
 def _identity(model: Segmenter, data: _Data, plan: SemanticPlan, seed: int, watched: bool) -> str:
     """Equal for equal trainings: what a checkpoint must have in common with the run it serves."""
-    weights = hashlib.sha256()
-    for name, value in model.state_dict().items():
-        weights.update(name.encode())
-        weights.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     trained = [name for name, p in model.named_parameters() if p.requires_grad]
     parts = (data.images, data.masks, *(data.validation or ()))
     stacks = [[part] if _is_stack(part) else part for part in parts]
@@ -465,86 +406,7 @@ def _identity(model: Segmenter, data: _Data, plan: SemanticPlan, seed: int, watc
                 [[list(one.shape), one.sum(dtype=np.float64)] for one in stack] for stack in stacks
             ],
             "watched": watched,
-            "weights": weights.hexdigest(),
+            "weights": weights_digest(model),
             "trained": trained,
         }
     )
-
-
-def _check(data: _Data, plan: SemanticPlan, n_classes: int) -> None:
-    _check_part(data.images, data.masks, plan, n_classes, "")
-    if _is_stack(data.images) and plan.crop > min(sides := data.images.shape[2:]):
-        raise ParameterError(
-            f"crop={plan.crop}: expected no more than the images have, {sides[0]} x {sides[1]}; "
-            "a list of images may be smaller"
-        )
-    channels = data.images[0].shape[0]
-    if len(plan.fill) not in (1, channels):
-        raise ParameterError(
-            f"fill={plan.fill}: expected one value, or one for each of {channels} channels"
-        )
-    if plan.photometric and (
-        channels not in (1, 3) or len(plan.photometric.mean) not in (1, channels)
-    ):
-        raise ParameterError(
-            f"photometric with mean={plan.photometric.mean} for images of {channels} channels: "
-            "expected one or three channels, and one mean for all or one for each"
-        )
-    if data.validation is not None:
-        _check_part(*data.validation, plan, n_classes, "validation ")
-        if not any(mask.any() for mask in data.validation[1]):
-            raise ParameterError(
-                "validation masks show background only; expected images that show the classes"
-            )
-    known = data.selection in get_args(Selection)
-    if not known or (data.selection != "last" and data.validation is None):
-        raise ParameterError(
-            f"selection={data.selection!r}: expected 'last', or 'best_validation' or "
-            "'best_validation_loss' together with validation images"
-        )
-
-
-def _check_part(
-    images: Arrays, masks: Arrays, plan: SemanticPlan, n_classes: int, which: str
-) -> None:
-    if _is_stack(images) and _is_stack(masks):
-        _check_pair(images, masks, n_classes, which)
-        return
-    if _is_stack(images) or _is_stack(masks) or len(images) != len(masks) or len(images) == 0:
-        raise ParameterError(
-            f"{which}images are a {type(images).__name__} of {len(images)} and {which}masks a "
-            f"{type(masks).__name__} of {len(masks)}; expected two stacks, or two lists with one "
-            "mask for each image, and one image at least"
-        )
-    if not plan.crop:
-        raise ParameterError(
-            f"{which}images are a list and crop=0; expected a crop, or a stack (n, channels, h, w)"
-        )
-    for number, (image, mask) in enumerate(zip(images, masks, strict=True)):
-        if image.ndim != 3 or 0 in image.shape or image.shape[0] != images[0].shape[0]:
-            raise ParameterError(
-                f"{which}image {number} of the list has shape {image.shape}; expected (channels, "
-                "height, width) with pixels, and as many channels as the first"
-            )
-        _check_pair(image[None], mask[None], n_classes, f"number {number} of the list: {which}")
-
-
-def _check_pair(images: np.ndarray, masks: np.ndarray, n_classes: int, which: str) -> None:
-    if images.ndim != 4 or len(images) == 0 or images.dtype != np.float32:
-        raise ParameterError(
-            f"{which}images are {images.dtype} of shape {images.shape}; expected float32 "
-            "(n, channels, height, width), n of at least 1"
-        )
-    # The sum of a stack that holds NaN or infinity is NaN or infinite.
-    if not np.isfinite(images.sum(dtype=np.float64)):
-        raise ParameterError(f"{which}images hold NaN or infinity; expected finite numbers")
-    if masks.shape != (len(images), *images.shape[2:]) or masks.dtype.kind not in "iu":
-        raise ParameterError(
-            f"{which}masks are {masks.dtype} of shape {masks.shape}; expected integers of shape "
-            f"{(len(images), *images.shape[2:])}"
-        )
-    if masks.min() < 0 or masks.max() >= n_classes:
-        raise ParameterError(
-            f"{which}masks hold classes from {masks.min()} to {masks.max()}; expected 0 to "
-            f"{n_classes - 1}, the network's"
-        )

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from helpers.models.cpnet import memory_format
+from helpers.models.device import autocast
 
 Check = dict[str, float]
 
@@ -62,7 +63,7 @@ def foreground_dice(
         part = np.float32(stack[first : first + batch, :2, centre, centre])
         part = torch.from_numpy(part).to(device)
         images = part[:, :1].contiguous(memory_format=axes)
-        with torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32):
+        with autocast(device, precision):
             found = network(images)[0][:, 2].float() > 0
         truth = part[:, 1] > 0.5
         overlap += int((found & truth).sum())

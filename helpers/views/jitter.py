@@ -7,12 +7,10 @@ draw per image; equal to torchvision to rounding, with the turn of the hue writt
 through HSV and left out where an image is grey and it would do nothing.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-
-from helpers.errors import ParameterError
 
 # torchvision's weights of red, green and blue; their sum is 0.9999.
 GREY_WEIGHTS = (0.2989, 0.587, 0.114)
@@ -32,10 +30,6 @@ class JitterStrength:
     contrast: float = 0.05
     saturation: float = 0.1
     hue: float = 0.05
-
-    def __post_init__(self) -> None:
-        if not all(0 <= getattr(self, name) <= 1 for name in STEPS) or self.hue > 0.5:
-            raise ParameterError(f"{self}: expected strengths from 0 to 1, hue at most 0.5")
 
 
 @dataclass(frozen=True)
@@ -78,63 +72,12 @@ def jitter_images(images: Tensor, jitter: Jitter, grey_aware: bool = False) -> T
             that their two views differ less than those of colour images. With this option they are
             given a gamma (the factor of saturation as exponent) and a linear shading from left to
             right (1 -+ the hue's number) in their place.
-
-    Raises:
-        ParameterError: wrong shape, or factors for another number of images.
     """
-    if images.ndim != 4 or images.shape[1] != 3:
-        raise ParameterError(
-            f"images of shape {tuple(images.shape)}: expected (n, 3, h, w); repeat grey images"
-        )
-    if len(jitter.brightness) not in (1, len(images)):
-        raise ParameterError(
-            f"jitter for {len(jitter.brightness)} images, {len(images)} given: expected one draw "
-            "for all, or one for each"
-        )
     grey = is_grey(images)
     for step in jitter.order:
         factor = getattr(jitter, step).to(images)[:, None, None, None]
         images = _APPLY[step](images, factor, grey, grey_aware)
     return images
-
-
-@dataclass(frozen=True)
-class Photometric:
-    """Jitter of normalised images, each by its own factors; the order of the steps is shared.
-
-    Attributes:
-        mean, std: by channel, with which the images were normalised. They are taken out first,
-            because the jitter is made for images in 0..1, and put back after. One number each for
-            grey images.
-        strength: of the four steps; hue and saturation do nothing on grey images.
-    """
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    strength: JitterStrength = field(default_factory=JitterStrength)
-
-    def __post_init__(self) -> None:
-        if len(self.mean) != len(self.std) or len(self.mean) not in (1, 3) or min(self.std) <= 0:
-            raise ParameterError(
-                f"mean={self.mean}, std={self.std}: expected one or three numbers each, one per "
-                "channel of the images, std above 0"
-            )
-
-    def apply(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Jitter (n, channels, h, w) normalised images of one or three channels.
-
-        What lies outside 0..1 once mean and std are taken out is clamped.
-
-        Args:
-            generator: on the CPU.
-        """
-        mean, std = (
-            torch.tensor(values).to(images)[:, None, None] for values in (self.mean, self.std)
-        )
-        light = (images * std + mean).clamp(0, 1)
-        colour = light.expand(-1, 3, -1, -1)
-        changed = jitter_images(colour, draw_jitter(self.strength, generator, len(images)))
-        return (changed[:, : images.shape[1]] - mean) / std
 
 
 def is_grey(images: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Random windows of images and their class masks: rotation, flip, translation and crop.
 
-Stacks of images of one size (`draw_views`, `apply_views`) are treated as in the released
+Stacks of images of one size (`draw_turns`, `apply_views`) are treated as in the released
 configurations of arXiv 2410.18677: any angle, a flip in half the cases, what comes from outside is
 background. A flip of the other axis would make no difference, because with any angle the two give
 the same distribution.
@@ -23,37 +23,14 @@ from helpers.data.reflection import cut_square
 from helpers.views.affine import Affine, draw_affine
 
 
-def draw_views(
-    n: int,
-    shape: tuple[int, int],
-    crop: int,
-    rotate: bool,
-    generator: torch.Generator,
-    translate: float = 0.0,
-) -> Affine:
-    """Where ``n`` views lie in images of (h, w) pixels.
+def draw_turns(n: int, generator: torch.Generator) -> Affine:
+    """Turns of ``n`` views by any angle, half of them flipped.
 
     Args:
-        crop: side of square views in pixels, no longer than h and w; 0 for views of (h, w).
-        rotate: turn by any angle and flip half of them. Otherwise views are windows of whole
-            pixels.
         generator: on the CPU.
-        translate: views are shifted further by up to this share of their sides each way.
     """
-    height, width = shape
-    # Of a unit image: shifts from -1/2 to 1/2, as shares of the slack.
     drawn = draw_affine(n, 1, 0, 0.0, generator)
-    slack = torch.tensor([width - crop, height - crop] if crop else [0, 0], dtype=torch.float32)
-    if rotate:
-        views = replace(drawn, shift=drawn.shift * slack)
-    else:
-        offset = ((drawn.shift + 0.5) * (slack + 1)).floor().minimum(slack)
-        still = {"angle": torch.zeros(n), "flip": torch.ones(n)}
-        views = replace(drawn, **still, shift=slack / 2 - offset)
-    if not translate:
-        return views
-    further = _translation(n, (crop or width, crop or height), translate, generator)
-    return replace(views, shift=views.shift + further)
+    return replace(drawn, shift=torch.zeros_like(drawn.shift))
 
 
 def apply_views(
@@ -69,7 +46,7 @@ def apply_views(
         images: (n, channels, h, w).
         masks: int64 (n, h, w).
         views: on the same device; scales are not used.
-        crop: as for `draw_views`.
+        crop: side of square views in pixels; 0 for views as large as the images.
         fill: what the image holds outside, one value or one per channel. Masks hold 0 there.
 
     Returns:
@@ -97,27 +74,25 @@ class Windows:
     Attributes:
         corners: int64 (n, 2), top and left pixel of the windows before they are turned about their
             centres. They may lie outside the images.
-        turns: rotations and flips; None leaves the pixels as they are. Shifts and scales are not
-            used.
+        turns: rotations and flips. Shifts and scales are not used.
     """
 
     corners: torch.Tensor
-    turns: Affine | None
+    turns: Affine
 
 
 def draw_windows(
-    shapes: torch.Tensor, crop: int, rotate: bool, translate: float, generator: torch.Generator
+    shapes: torch.Tensor, crop: int, translate: float, generator: torch.Generator
 ) -> Windows:
     """Where one window lies in each of n images.
 
     Every place within the image is as likely as any other. A side shorter than the window lies in
-    its middle.
+    its middle. Windows are turned by any angle and half of them flipped, which amounts to
+    horizontal and vertical flips and a rotation.
 
     Args:
         shapes: int64 (n, 2), height and width of the images in pixels.
         crop: side of the windows in pixels.
-        rotate: turn by any angle and flip half of them, which amounts to horizontal and vertical
-            flips and a rotation.
         translate: shift by up to this share of ``crop`` along both axes, whole pixels, so that
             windows reach beyond the border.
         generator: on the CPU.
@@ -127,8 +102,10 @@ def draw_windows(
     anywhere = ((drawn.shift.flip(1) + 0.5) * (slack + 1)).floor().long().minimum(slack)
     corners = torch.where(slack > 0, anywhere, slack.div(2, rounding_mode="floor"))
     if translate:
-        corners = corners + _translation(len(shapes), (crop, crop), translate, generator).long()
-    return Windows(corners, replace(drawn, shift=torch.zeros_like(drawn.shift)) if rotate else None)
+        # Whole pixels.
+        way = 2 * torch.rand((len(shapes), 2), generator=generator) - 1
+        corners = corners + (way * translate * crop).round().long()
+    return Windows(corners, replace(drawn, shift=torch.zeros_like(drawn.shift)))
 
 
 def cut_windows(
@@ -152,7 +129,7 @@ def cut_windows(
         its reflection, see :mod:`helpers.data.reflection`.
     """
     # A turned square reaches this much further out.
-    margin = math.ceil(crop * (math.sqrt(2) - 1) / 2) if windows.turns is not None else 0
+    margin = math.ceil(crop * (math.sqrt(2) - 1) / 2)
     boxes = [
         (top - margin, left - margin, crop + 2 * margin) for top, left in windows.corners.tolist()
     ]
@@ -162,14 +139,4 @@ def cut_windows(
     )
     cut = torch.from_numpy(squares).to(device)
     classes = torch.from_numpy(codes.astype(np.int64)).to(device)
-    if windows.turns is None:
-        return cut, classes
     return apply_views(cut, classes, windows.turns.to(device), crop)
-
-
-def _translation(
-    n: int, sides: tuple[int, int], translate: float, generator: torch.Generator
-) -> torch.Tensor:
-    """Whole pixels, float32 (n, 2), up to a share of the two sides either way."""
-    far = translate * torch.tensor(sides, dtype=torch.float32)
-    return ((2 * torch.rand((n, 2), generator=generator) - 1) * far).round()

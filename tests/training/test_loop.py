@@ -132,11 +132,9 @@ def test_training_reduces_the_loss_in_both_precisions(store):
         assert np.mean(log.losses[-5:]) < 0.4 * np.mean(log.losses[:5])
 
 
-def test_divergence_and_nonsense_are_refused(store):
+def test_divergence_is_refused(store):
     with pytest.raises(ParameterError, match="training diverged"):
         weights_after(store, dataclasses.replace(PLAN, steps=20, learning_rate=1e12))
-    with pytest.raises(ParameterError, match="crop=30"):
-        TrainingPlan(steps=1, crop=30)
 
 
 def distance(network, start):
@@ -170,13 +168,13 @@ def test_a_teacher_pulls_the_answers_toward_its_own(store):
     assert apart[1] < 0.7 * apart[0]
 
 
-def test_a_teacher_is_asked_about_its_sources_alone():
+def test_a_teacher_is_asked_about_new_images_alone():
     network = build_cpnet(2, 0)
-    teacher = Teacher(network, 1.0, sources=(1,))
+    teacher = Teacher(network, 1.0)
     images = torch.rand((3, 1, 16, 16))
     output = network(images)[0].detach().requires_grad_()
-    assert teacher.term(images, output, torch.tensor([0, 0, 2])).item() == 0
-    teacher.term(images, output, torch.tensor([0, 1, 0])).backward()
+    assert teacher.term(images, output, torch.tensor([1, 1, 2])).item() == 0
+    teacher.term(images, output, torch.tensor([1, 0, 1])).backward()
     assert output.grad[1].abs().sum() > 0
     assert output.grad[[0, 2]].abs().sum() == 0
 
@@ -227,12 +225,6 @@ def test_a_run_killed_between_looks_repeats_none_and_ends_the_same(store, tmp_pa
     assert_same(whole, resumed)
     assert again.checks == log.checks
     assert again.losses == log.losses
-
-
-def test_patches_of_different_sides_cannot_share_a_batch(store, tmp_path):
-    small = build_store([disc_sample("a", 64, 0)], PatchGrid(32, 32, "drop"), tmp_path / "small")
-    with pytest.raises(ParameterError, match=r"\[32, 64\] px"):
-        Feed([store, small], Mixer(appended([np.arange(4)]), 2, 0))
 
 
 def test_foreground_dice_is_that_of_the_pixels(store):

@@ -6,12 +6,10 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as tv
 
-from helpers.errors import ParameterError
 from helpers.views.jitter import (
     STEPS,
     Jitter,
     JitterStrength,
-    Photometric,
     draw_jitter,
     is_grey,
     jitter_images,
@@ -105,68 +103,3 @@ def test_grey_images_differ_less_unless_the_jitter_knows_them():
         jitter_images(mixed, both, grey_aware=True)[4:],
         jitter_images(colour, both.part(range(4, 8))),
     )
-
-
-@pytest.mark.parametrize("strength", [{"hue": 0.6}, {"brightness": -0.1}, {"contrast": 1.5}])
-def test_impossible_strengths_are_refused(strength):
-    with pytest.raises(ParameterError, match="strengths from 0 to 1"):
-        JitterStrength(**strength)
-
-
-def test_wrong_shapes_are_refused():
-    jitter = draw_jitter(JitterStrength(), torch.Generator().manual_seed(0), 3)
-    with pytest.raises(ParameterError, match="repeat grey images"):
-        jitter_images(torch.zeros(3, 1, 8, 8), jitter)
-    with pytest.raises(ParameterError, match="jitter for 3 images, 2 given"):
-        jitter_images(torch.zeros(2, 3, 8, 8), jitter)
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-STATISTICS = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.25)}
-
-
-def test_jitter_works_on_the_images_before_normalisation_one_by_one():
-    raw = torch.rand((5, 3, 16, 16), generator=generator(1)) * 0.8
-    mean, std = (torch.tensor(STATISTICS[name])[:, None, None] for name in ("mean", "std"))
-    light = Photometric(**STATISTICS, strength=JitterStrength(0.1, 0, 0, 0))
-    jittered = light.apply((raw - mean) / std, generator()) * std + mean
-    factors = [
-        float((after / before).median()) for after, before in zip(jittered, raw, strict=True)
-    ]
-    assert len({round(factor, 4) for factor in factors}) == 5
-    for factor, before, after in zip(factors, raw, jittered, strict=True):
-        assert 0.9 <= factor <= 1.1
-        torch.testing.assert_close(after, tv.adjust_brightness(before, factor), atol=1e-4, rtol=0)
-
-
-def test_jitter_draws_from_its_generator_and_leaves_the_global_one():
-    images = torch.randn((3, 3, 8, 8), generator=generator(2))
-    light = Photometric(**STATISTICS)
-    torch.manual_seed(1)
-    expected = torch.rand(2)
-    torch.manual_seed(1)
-    first = light.apply(images, generator(3))
-    torch.testing.assert_close(torch.rand(2), expected, rtol=0, atol=0)
-    assert torch.equal(first, light.apply(images, generator(3)))
-    assert not torch.equal(first, light.apply(images, generator(4)))
-
-
-@pytest.mark.parametrize(
-    "options",
-    [{"mean": (0.5,)}, {"std": (0.2, 0.3, 0.0)}],
-)
-def test_impossible_statistics_are_refused(options):
-    with pytest.raises(ParameterError, match="expected"):
-        Photometric(**{**STATISTICS, **options})
-
-
-def test_grey_images_of_one_channel_are_jittered_as_those_of_three():
-    images = torch.rand((4, 1, 8, 8), generator=generator(5))
-    one = Photometric((0.5,), (0.2,)).apply(images, generator(6))
-    three = Photometric((0.5,) * 3, (0.2,) * 3).apply(images.repeat(1, 3, 1, 1), generator(6))
-    assert one.shape == images.shape
-    torch.testing.assert_close(one, three[:, :1])
-    assert not torch.equal(one, images)

@@ -7,7 +7,7 @@ from helpers.views.windows import (
     Windows,
     apply_views,
     cut_windows,
-    draw_views,
+    draw_turns,
     draw_windows,
 )
 
@@ -17,6 +17,13 @@ CPU = torch.device("cpu")
 def views(angle=0.0, flip=1.0, shift=(0.0, 0.0)) -> Affine:
     one = torch.ones(1)
     return Affine(angle * one, flip * one, one, torch.tensor([shift], dtype=torch.float32))
+
+
+def straight(windows):
+    """The same windows, not turned."""
+    n = len(windows.corners)
+    one = torch.ones(n)
+    return Windows(windows.corners, Affine(0 * one, one, one, torch.zeros(n, 2)))
 
 
 def generator(seed=0):
@@ -49,12 +56,11 @@ def test_a_half_turn_of_an_oblong_image_is_both_flips():
     assert torch.equal(turned_masks, masks.flip(1, 2))
 
 
-@pytest.mark.parametrize("crop", [0, 32])
 @pytest.mark.parametrize("seed", range(4))
-def test_a_mask_that_is_a_threshold_of_the_image_stays_that(seed, crop):
+def test_a_mask_that_is_a_threshold_of_the_image_stays_that(seed):
     images, masks = waves(n=6)
-    drawn = draw_views(6, (48, 64), crop, True, generator(seed))
-    seen, seen_masks = apply_views(images, masks, drawn, crop, fill=(-7.0,))
+    drawn = draw_turns(6, generator(seed))
+    seen, seen_masks = apply_views(images, masks, drawn, fill=(-7.0,))
     inside = seen[:, 2] > 0.999
     assert inside.float().mean() > 0.5
     # Half a pixel at the border between the classes, and nothing elsewhere.
@@ -76,47 +82,13 @@ def test_outside_is_fill_and_background():
     torch.testing.assert_close(seen[0, :, 16, 16], torch.ones(2))
 
 
-def test_crops_without_turning_are_windows_of_the_image():
-    images = torch.arange(12 * 15, dtype=torch.float32).reshape(1, 1, 12, 15).repeat(200, 1, 1, 1)
-    masks = images[:, 0].long()
-    drawn = draw_views(200, (12, 15), 8, False, generator())
-    seen, seen_masks = apply_views(images, masks, drawn, 8)
-    torch.testing.assert_close(seen, seen_masks[:, None].float(), atol=1e-2, rtol=0)
-    corners = set()
-    for window in seen_masks:
-        top, left = divmod(int(window[0, 0]), 15)
-        assert torch.equal(window, masks[0, top : top + 8, left : left + 8])
-        corners.add((top, left))
-    assert corners == {(top, left) for top in range(5) for left in range(8)}
-
-
 def test_angles_cover_the_circle_and_half_are_flipped():
-    drawn = draw_views(4000, (32, 32), 0, True, generator())
+    drawn = draw_turns(4000, generator())
     counts, _ = np.histogram(drawn.angle.numpy(), bins=8, range=(0, 2 * np.pi))
     assert counts.sum() == 4000
     assert counts.min() > 400
     assert float((drawn.flip < 0).float().mean()) == pytest.approx(0.5, abs=0.04)
     assert not drawn.shift.any()
-
-
-def test_crops_of_turned_images_stay_within_the_slack():
-    drawn = draw_views(500, (40, 64), 32, True, generator())
-    assert drawn.shift[:, 0].abs().max() <= 16
-    assert drawn.shift[:, 0].abs().max() > 14
-    assert drawn.shift[:, 1].abs().max() <= 4
-
-
-@pytest.mark.parametrize("crop", [0, 32])
-@pytest.mark.parametrize("rotate", [False, True])
-def test_translation_comes_on_top_and_leaves_the_rest_as_it_was(crop, rotate):
-    still = draw_views(400, (40, 64), crop, rotate, generator())
-    moved = draw_views(400, (40, 64), crop, rotate, generator(), translate=0.25)
-    assert torch.equal(still.angle, moved.angle)
-    assert torch.equal(still.flip, moved.flip)
-    further = (moved.shift - still.shift).abs()
-    sides = torch.tensor([crop or 64, crop or 40])
-    assert (further.amax(dim=0) <= sides / 4).all()
-    assert (further.amax(dim=0) > sides / 4 - 1.5).all()
 
 
 def test_a_translated_image_shows_fill_where_it_has_gone():
@@ -136,8 +108,7 @@ def coded(height, width):
 
 def test_windows_of_images_of_several_sizes_lie_anywhere_inside():
     shapes = torch.tensor([(12, 15), (8, 9), (30, 8)] * 200)
-    drawn = draw_windows(shapes, 8, False, 0.0, generator())
-    assert drawn.turns is None
+    drawn = draw_windows(shapes, 8, 0.0, generator())
     for first, (height, width) in enumerate(shapes[:3].tolist()):
         found = {tuple(corner) for corner in drawn.corners[first::3].tolist()}
         assert found == {(top, left) for top in range(height - 7) for left in range(width - 7)}
@@ -146,11 +117,11 @@ def test_windows_of_images_of_several_sizes_lie_anywhere_inside():
 def test_windows_without_turning_are_exact():
     pairs = [coded(12, 15), coded(9, 8), coded(40, 20)]
     images, masks = zip(*pairs, strict=True)
-    drawn = draw_windows(torch.tensor([m.shape for m in masks]), 8, False, 0.0, generator(3))
+    drawn = straight(draw_windows(torch.tensor([m.shape for m in masks]), 8, 0.0, generator(3)))
     seen, seen_masks = cut_windows(images, masks, drawn, 8, CPU)
     assert seen.dtype == torch.float32
     assert seen_masks.dtype == torch.int64
-    assert torch.equal(seen[:, 0].long(), seen_masks)
+    torch.testing.assert_close(seen[:, 0], seen_masks.float(), atol=2e-2, rtol=0)
     for mask, window, (top, left) in zip(masks, seen_masks, drawn.corners.tolist(), strict=True):
         np.testing.assert_array_equal(window, mask[top : top + 8, left : left + 8])
 
@@ -158,18 +129,18 @@ def test_windows_without_turning_are_exact():
 @pytest.mark.parametrize("shape", [(5, 6), (3, 20), (1, 1), (1, 9)])
 def test_a_smaller_image_lies_in_the_middle_of_its_reflection(shape):
     image, mask = coded(*shape)
-    drawn = draw_windows(torch.tensor([shape]), 8, False, 0.0, generator())
+    drawn = straight(draw_windows(torch.tensor([shape]), 8, 0.0, generator()))
     seen, seen_masks = cut_windows([image], [mask], drawn, 8, CPU)
     pads = [((8 - s + 1) // 2, (8 - s) // 2) if s < 8 else (0, 0) for s in shape]
     expected = np.pad(mask, pads, mode="reflect")
     left = int(drawn.corners[0, 1]) if shape[1] > 8 else 0
     np.testing.assert_array_equal(seen_masks[0], expected[:8, left : left + 8])
-    assert torch.equal(seen[0, 0].long(), seen_masks[0])
+    torch.testing.assert_close(seen[0, 0], seen_masks[0].float(), atol=2e-2, rtol=0)
 
 
 def test_translated_windows_reach_beyond_the_border_and_show_its_reflection():
     image, mask = coded(10, 12)
-    drawn = draw_windows(torch.tensor([(10, 12)] * 500), 8, False, 0.25, generator())
+    drawn = straight(draw_windows(torch.tensor([(10, 12)] * 500), 8, 0.25, generator()))
     corners = drawn.corners
     assert (corners.amin(dim=0) == torch.tensor([-2, -2])).all()
     assert (corners.amax(dim=0) == torch.tensor([4, 6])).all()
@@ -181,7 +152,7 @@ def test_translated_windows_reach_beyond_the_border_and_show_its_reflection():
 
 def test_turned_windows_show_the_surroundings_and_never_a_blank_corner():
     ones, twos = np.ones((1, 40, 50), np.float32), np.full((40, 50), 2)
-    drawn = draw_windows(torch.tensor([(40, 50)] * 64), 24, True, 0.5, generator())
+    drawn = draw_windows(torch.tensor([(40, 50)] * 64), 24, 0.5, generator())
     seen, seen_masks = cut_windows([ones] * 64, [twos] * 64, drawn, 24, CPU)
     torch.testing.assert_close(seen, torch.ones_like(seen), atol=1e-4, rtol=0)
     assert (seen_masks == 2).all()
@@ -208,7 +179,7 @@ def test_quarter_turns_and_flips_turn_windows_about_their_middle(crop):
 def test_masks_of_turned_windows_stay_thresholds_of_their_images(seed):
     (picture,), _ = waves(60, 90)
     image = picture[:1].numpy()
-    drawn = draw_windows(torch.tensor([(60, 90)] * 8), 32, True, 0.2, generator(seed))
+    drawn = draw_windows(torch.tensor([(60, 90)] * 8), 32, 0.2, generator(seed))
     seen, seen_masks = cut_windows(
         [image] * 8, [(image[0] > 0).astype(np.uint8)] * 8, drawn, 32, CPU
     )
@@ -218,9 +189,9 @@ def test_masks_of_turned_windows_stay_thresholds_of_their_images(seed):
 
 
 def test_turns_of_windows_cover_the_circle_and_half_are_flipped():
-    drawn = draw_windows(torch.tensor([(32, 40)] * 4000), 32, True, 0.1, generator())
+    drawn = draw_windows(torch.tensor([(32, 40)] * 4000), 32, 0.1, generator())
     counts, _ = np.histogram(drawn.turns.angle.numpy(), bins=8, range=(0, 2 * np.pi))
     assert counts.min() > 400
     assert float((drawn.turns.flip < 0).float().mean()) == pytest.approx(0.5, abs=0.04)
-    again = draw_windows(torch.tensor([(32, 40)] * 4000), 32, True, 0.1, generator())
+    again = draw_windows(torch.tensor([(32, 40)] * 4000), 32, 0.1, generator())
     assert torch.equal(drawn.corners, again.corners)
