@@ -19,9 +19,8 @@ from torch import Tensor, nn
 from benchmarks.record import Benchmark, Row, add_options, finish, progress
 from benchmarks.timing import seconds
 from helpers.models.encoders import EncoderSpec, build_encoder, forward_levels
-from helpers.transferability.distances import cosine_distance
 from helpers.transferability.negatives import choose_negatives
-from helpers.transferability.robustness import FeatureChoice, measure_pairs, score_pairs
+from helpers.transferability.robustness import Pairing, cosine_distance, measure_pairs, score_pairs
 from helpers.views.jitter import Jitter, JitterStrength, draw_jitter
 
 BATCH = 32
@@ -82,12 +81,11 @@ def image_by_image(encoder: nn.Module, images: Tensor, seed: int) -> np.ndarray:
 def ours(encoder: nn.Module, images: Tensor, seed: int) -> np.ndarray:
     """Our losses, (n,)."""
     generator = torch.Generator().manual_seed(seed)
-    choice = FeatureChoice()
 
     def features(batch: Tensor) -> list[Tensor]:
         return forward_levels(encoder, batch)
 
-    pairs = measure_pairs(features, images, generator, [choice], batch_size=BATCH)[choice]
+    pairs = measure_pairs(features, images, generator, Pairing(), batch_size=BATCH)
     return score_pairs(pairs, np.random.default_rng(seed)).per_image
 
 

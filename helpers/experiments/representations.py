@@ -358,8 +358,7 @@ def nearest_elsewhere(
 ) -> np.ndarray:
     """The patches most like one of them, none of its own image: int64 (up to k,), nearest first.
 
-    By cosine distance of centred features, as in
-    :func:`helpers.features.similarity.neighbourhood_overlap`.
+    By cosine distance of centred features, as in :mod:`helpers.features.similarity`.
     """
     unit = unit_rows(features - features.mean(axis=0, dtype=np.float64))
     order = np.argsort(-(unit @ unit[query]), kind="stable")

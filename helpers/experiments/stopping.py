@@ -47,7 +47,7 @@ from helpers.transferability.judging import (
     rank_correlation,
     stop_online,
 )
-from helpers.transferability.robustness import FeatureChoice, Pairing, measure_pairs, score_pairs
+from helpers.transferability.robustness import Pairing, measure_pairs, score_pairs
 
 EXAMPLES = 4
 # Images whose feature maps are in memory at a time.
@@ -366,10 +366,10 @@ def _score(
     """The robustness loss and its interval over images."""
     rows = _rows(len(part.images), trial.n_images, start.seed)
     images = torch.from_numpy(part.images[rows]).to(start.device)
-    choice, generator = FeatureChoice(), torch.Generator().manual_seed(start.seed)
+    generator = torch.Generator().manual_seed(start.seed)
     groups = [part.groups[i] for i in rows]
-    found = measure_pairs(features, images, generator, [choice], PAIRINGS[pairing], groups, BATCH)
-    score = score_pairs(found[choice], np.random.default_rng(start.seed), trial.margin)
+    found = measure_pairs(features, images, generator, PAIRINGS[pairing], groups, BATCH)
+    score = score_pairs(found, np.random.default_rng(start.seed), trial.margin)
     return {"loss": score.loss, "low": score.low, "high": score.high}
 
 

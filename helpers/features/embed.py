@@ -30,6 +30,8 @@ RELEASED_MASK_RATIO = 0.75
 # The network always runs on this many images, the last ones padded with zeros: matrix products of
 # another shape may round differently, and then features would depend on the batch size.
 MICRO_BATCH = {"cpu": 8, "cuda": 64, "mps": 32}
+# Images between two writes to the store, a multiple or less of those numbers.
+WRITTEN = 16
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,10 @@ class EmbedSettings:
 
     Attributes:
         pooling: of a transformer's tokens after its last norm: ``"mean"`` of the patch tokens;
-            ``"mean+cls"``, the mean over class token and patch tokens alike (released script);
-            ``"cls"``, the class token. Other networks know only ``"mean"``: timm's own pooling.
+            ``"mean+cls"``, the mean over class token and patch tokens alike (released script).
+            Other networks know only ``"mean"``: timm's own pooling.
         masking: ``"none"``, or ``"released"``: the encoder sees a random quarter of the tokens, as
             in the released script; there anew in every run, here by (seed, place of the image).
-        batch_size: images between two writes to the store; rounded up to the fixed number that
-            the network runs on, so it never changes a value.
         precision: ``"float32"``, or ``"bfloat16"`` for weights and arithmetic (relative error of
             features about 1e-2; several times faster where the processor has it).
         seed: of released masking.
@@ -53,27 +53,9 @@ class EmbedSettings:
 
     pooling: Pooling = "mean"
     masking: Masking = "none"
-    batch_size: int = 16
     precision: str = "float32"
     seed: int = 0
     scaled: bool = False
-
-    def __post_init__(self) -> None:
-        allowed = {
-            "pooling": ("mean", "mean+cls", "cls"),
-            "masking": ("none", "released"),
-            "precision": ("float32", "bfloat16"),
-        }
-        for name, values in allowed.items():
-            if getattr(self, name) not in values:
-                raise ParameterError(
-                    f"{name}={getattr(self, name)!r}: expected one of {', '.join(values)}"
-                )
-        if self.batch_size < 1 or self.seed < 0:
-            raise ParameterError(
-                f"batch_size={self.batch_size}, seed={self.seed}: expected a batch of at least 1 "
-                "and a seed of 0 or more"
-            )
 
 
 def embed(
@@ -101,10 +83,10 @@ def embed(
         interruption changes a bit of it (same device, same number of threads).
 
     Raises:
-        ParameterError: no images, or pooling or masking that the encoder does not have.
-        DataError: an image is not one, or not finite; the encoder returns NaN or infinity.
+        ParameterError: pooling or masking that the encoder does not have.
+        DataError: the encoder returns NaN or infinity.
     """
-    _check(images, encoder, settings)
+    _check(encoder, settings)
     if store is None:
         features = np.empty((len(images), encoder.dimension), np.float32)
         for start, rows in _computed(images, 0, encoder, settings, torch.device(device)):
@@ -170,8 +152,8 @@ def _computed(
     """(start, features) of one batch after the other, from image ``done`` on."""
     from tqdm import tqdm
 
-    micro = _micro_batch(device)
-    batch = -(-settings.batch_size // micro) * micro
+    micro = MICRO_BATCH[device.type]
+    batch = max(micro, WRITTEN)
     module = _placed(encoder.module, settings.precision, device)
     title = f"features, {encoder.name}"
     with tqdm(total=len(images), initial=done, desc=title, unit="image", mininterval=2) as bar:
@@ -183,12 +165,6 @@ def _computed(
             ]
             yield start, np.concatenate(parts)
             bar.update(end - start)
-
-
-def _micro_batch(device: torch.device) -> int:
-    if device.type not in MICRO_BATCH:
-        raise ParameterError(f"device={device.type!r}: expected one of {', '.join(MICRO_BATCH)}")
-    return MICRO_BATCH[device.type]
 
 
 def _placed(module: nn.Module, precision: str, device: torch.device) -> nn.Module:
@@ -207,14 +183,14 @@ def _features(
 ) -> np.ndarray:
     """Features of one micro-batch, padded to its fixed size."""
     weight = next(module.parameters())
-    rows = _micro_batch(weight.device)
+    rows = MICRO_BATCH[weight.device.type]
     inputs = torch.zeros((rows, encoder.channels, encoder.size, encoder.size))
     for row, index in enumerate(indices):
-        inputs[row] = prepare_input(images[index], encoder, settings.scaled, index)
+        inputs[row] = prepare_input(images[index], encoder, settings.scaled)
     inputs = inputs.to(weight.device, weight.dtype)
     if settings.masking == "released":
         places = range(indices.start, indices.start + len(inputs))
-        visible = released_visible(places, _patch_tokens(module), settings.seed)
+        visible = released_visible(places, module.patch_embed.num_patches, settings.seed)
         tokens = visible_tokens(module, inputs, visible.to(weight.device))
     else:
         tokens = module.forward_features(inputs)
@@ -233,16 +209,14 @@ def pool(module: nn.Module, tokens: torch.Tensor, pooling: Pooling) -> torch.Ten
     if not has_tokens(module):
         return module.forward_head(tokens, pre_logits=True)
     tokens = tokens.float()
-    if pooling == "cls":
-        pooled = tokens[:, 0]
-    elif pooling == "mean":
+    if pooling == "mean":
         pooled = tokens[:, module.num_prefix_tokens :].mean(dim=1)
     else:
         patches = tokens[:, module.num_prefix_tokens :]
         pooled = torch.cat([tokens[:, :1], patches], dim=1).mean(dim=1)
     # Models that timm trains on mean tokens have their last norm after the pooling.
     norm = getattr(module, "fc_norm", None)
-    return pooled if norm is None else norm(pooled.to(_dtype(module)))
+    return pooled if norm is None else norm(pooled.to(next(module.parameters()).dtype))
 
 
 def visible_tokens(module: nn.Module, inputs: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
@@ -268,15 +242,13 @@ def released_visible(places: range, tokens: int, seed: int) -> torch.Tensor:
     return torch.from_numpy(np.sort(np.stack(orders), axis=1))
 
 
-def prepare_input(
-    image: np.ndarray, encoder: Encoder, scaled: bool, index: int = 0
-) -> torch.Tensor:
+def prepare_input(image: np.ndarray, encoder: Encoder, scaled: bool) -> torch.Tensor:
     """One image as the encoder takes it: float32 (channels, size, size), normalised.
 
     Scaled by percentiles unless ``scaled``, clipped to 0..1 (as an 8-bit picture would be), resized
     bilinearly with antialiasing, normalised by the encoder's mean and spread.
     """
-    pixels = _pixels(image, index)
+    pixels = np.asarray(image).astype(np.float32)
     if not scaled:
         pixels = scale_percentiles(pixels)
     if pixels.ndim == 3 and (encoder.channels == 1 or pixels.shape[2] != 3):
@@ -294,35 +266,9 @@ def has_tokens(module: nn.Module) -> bool:
     return hasattr(module, "num_prefix_tokens") and hasattr(module, "patch_embed")
 
 
-def _patch_tokens(module: nn.Module) -> int:
-    return module.patch_embed.num_patches
-
-
-def _dtype(module: nn.Module) -> torch.dtype:
-    return next(module.parameters()).dtype
-
-
-def _pixels(image: np.ndarray, index: int) -> np.ndarray:
-    pixels = np.asarray(image)
-    if pixels.dtype == bool or pixels.dtype.kind not in "uif":
-        raise DataError(f"image {index}: dtype {pixels.dtype}, expected integers or floats")
-    if pixels.ndim not in (2, 3) or min(pixels.shape) < 1:
-        raise DataError(
-            f"image {index}: shape {pixels.shape}, expected (height, width) or "
-            "(height, width, channels)"
-        )
-    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-        raise DataError(
-            f"image {index}: holds NaN or infinity. Replace such pixels, or leave the image out."
-        )
-    return pixels.astype(np.float32)
-
-
-def _check(images: Sequence[np.ndarray], encoder: Encoder, settings: EmbedSettings) -> None:
+def _check(encoder: Encoder, settings: EmbedSettings) -> None:
     from timm.models.vision_transformer import VisionTransformer
 
-    if len(images) == 0:
-        raise ParameterError("images: none to embed")
     module = encoder.module
     if settings.masking == "released" and not isinstance(module, VisionTransformer):
         raise ParameterError(
@@ -338,12 +284,10 @@ def _check(images: Sequence[np.ndarray], encoder: Encoder, settings: EmbedSettin
 
 
 def _store_key(encoder: Encoder, settings: EmbedSettings, data_key: str, n: int) -> str:
-    values = asdict(settings)
-    del values["batch_size"]  # does not change a value
     return fingerprints.of_json(
         {
             "encoder": encoder.fingerprint,
-            "settings": values,
+            "settings": asdict(settings),
             "data": data_key,
             "n": n,
             "code": fingerprints.of_code([__name__]),

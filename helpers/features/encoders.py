@@ -14,7 +14,7 @@ from helpers.errors import DataError, ParameterError
 from helpers.files import read_torch
 from helpers.randomness import global_seed
 
-Pooling = Literal["mean", "mean+cls", "cls"]
+Pooling = Literal["mean", "mean+cls"]
 IN_HOUSE = "in_house_mae_"
 # As the autoencoders of this project start (`helpers.models.mae`).
 ATTENTION_GAIN = 2.0

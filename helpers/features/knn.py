@@ -25,12 +25,20 @@ def knn_accuracy(features: np.ndarray, labels: Sequence, groups: Sequence, k: in
         k: neighbours, at least 1.
 
     Raises:
-        ParameterError: lengths differ, one class only, a class in one group only, k too large.
+        ParameterError: a class in one group only, k too large.
     """
     features = np.ascontiguousarray(features, dtype=np.float64)
     names, classes = np.unique(np.asarray(labels).astype(str), return_inverse=True)
     _, group = np.unique(np.asarray(groups).astype(str), return_inverse=True)
-    _check(features, names, classes, group, k)
+    alone = [str(names[c]) for c in range(len(names)) if len(set(group[classes == c])) < 2]
+    if alone:
+        raise ParameterError(
+            f"labels {', '.join(alone)}: in one group only, so no neighbour of another group can "
+            "be right. Leave such classes out."
+        )
+    fewest = len(group) - np.bincount(group).max()
+    if not 1 <= k <= fewest:
+        raise ParameterError(f"k={k}: expected 1 to {fewest}, the samples outside one's own group")
     centred = features - features.mean(axis=0)
     right = np.empty(len(features), bool)
     for start in range(0, len(features), CHUNK):
@@ -63,26 +71,3 @@ def _majority(votes: np.ndarray, n_classes: int) -> np.ndarray:
     among_best = np.take_along_axis(counts, votes, axis=1) == best
     first = among_best.argmax(axis=1)
     return votes[np.arange(len(votes)), first]
-
-
-def _check(
-    features: np.ndarray, names: np.ndarray, classes: np.ndarray, group: np.ndarray, k: int
-) -> None:
-    if features.ndim != 2 or not len(features) == len(classes) == len(group):
-        raise ParameterError(
-            f"features of shape {features.shape}, {len(classes)} labels, {len(group)} groups: "
-            "expected (n, d) and n of each"
-        )
-    if not np.isfinite(features).all():
-        raise ParameterError("features: hold NaN or infinity")
-    if len(names) < 2:
-        raise ParameterError(f"labels: {len(names)} class, expected at least 2 to tell apart")
-    alone = [str(names[c]) for c in range(len(names)) if len(set(group[classes == c])) < 2]
-    if alone:
-        raise ParameterError(
-            f"labels {', '.join(alone)}: in one group only, so no neighbour of another group can "
-            "be right. Leave such classes out."
-        )
-    fewest = len(group) - np.bincount(group).max()
-    if not 1 <= k <= fewest:
-        raise ParameterError(f"k={k}: expected 1 to {fewest}, the samples outside one's own group")

@@ -7,11 +7,9 @@ stretch may be none. The first two principal components, a shadow of the true sp
 them, and :func:`trustworthiness` says how far a map can be believed.
 """
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
-
-from helpers.errors import ParameterError
 
 Projection = Literal["tsne", "umap", "pca"]
 Metric = Literal["cosine", "euclidean"]
@@ -47,13 +45,8 @@ def project(
 
     Returns:
         float32 (N, 2), centred on the origin.
-
-    Raises:
-        ParameterError: wrong shape, NaN or infinity, unknown method or metric, ``neighbours`` or
-            ``min_dist`` out of range.
     """
-    points = _check(features)
-    _check_options(method, neighbours, min_dist, metric)
+    points = np.asarray(features, dtype=np.float32)
     flat = _principal(points)
     if method == "pca" or len(points) < FEWEST or not flat.any():
         return flat.astype(np.float32)
@@ -81,33 +74,12 @@ def trustworthiness(features: np.ndarray, placed: np.ndarray, n_neighbours: int 
     """
     from sklearn.manifold import trustworthiness as measure
 
-    points = _check(features)
+    points = np.asarray(features, dtype=np.float32)
     # The measure is defined for fewer neighbours than half of the samples.
     neighbours = min(n_neighbours, (len(points) - 1) // 2)
     if neighbours < 1 or len(points) < 4:
         return float("nan")
-    return float(measure(points, _check(placed), n_neighbors=neighbours))
-
-
-def _check(features: np.ndarray) -> np.ndarray:
-    points = np.asarray(features, dtype=np.float32)
-    if points.ndim != 2 or 0 in points.shape:
-        raise ParameterError(f"features of shape {points.shape}: expected (samples, dimensions)")
-    if not np.isfinite(points).all():
-        row = int(np.flatnonzero(~np.isfinite(points).all(axis=1))[0])
-        raise ParameterError(f"features: row {row} holds NaN or infinity; expected finite numbers")
-    return points
-
-
-def _check_options(method: str, neighbours: int, min_dist: float, metric: str | None) -> None:
-    known = {"method": (method, get_args(Projection)), "metric": (metric, get_args(Metric))}
-    for name, (value, names) in known.items():
-        if value not in names and not (name == "metric" and value is None):
-            raise ParameterError(f"{name}={value!r}: expected one of {', '.join(names)}")
-    if neighbours < 2:
-        raise ParameterError(f"neighbours={neighbours}: expected at least 2")
-    if not 0 <= min_dist <= 1:
-        raise ParameterError(f"min_dist={min_dist}: expected 0 to 1")
+    return float(measure(points, np.asarray(placed, np.float32), n_neighbors=neighbours))
 
 
 def _principal(points: np.ndarray) -> np.ndarray:

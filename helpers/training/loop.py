@@ -74,6 +74,14 @@ class TrainingPlan:
     precision: str = "float32"
     checkpoint_every: int = 100
 
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch_size < 1:
+            raise ParameterError(
+                f"steps={self.steps}, batch_size={self.batch_size}: both must be at least 1"
+            )
+        if self.crop < 8 or self.crop % 8:
+            raise ParameterError(f"crop={self.crop}: expected a multiple of 8")
+
 
 PHASES = ("data", "forward", "backward", "evaluation")
 

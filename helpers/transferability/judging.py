@@ -45,23 +45,15 @@ class StoppingRule:
         patience: looks without a new minimum after which the pretraining stops, at least 1.
         smoothing: looks over which the indicator is averaged before it is compared (1: none).
         least: position from which on the rule may choose; earlier looks are not compared.
-        tolerance: a new minimum must be lower by more than this.
         watch_start: also compare with the random initialisation (position 0), which the published
-            rule ignores: if no later checkpoint up to the stop is lower than position 0 by more
-            than ``tolerance``, position 0 is chosen ("no pretraining").
+            rule ignores: if no later checkpoint up to the stop is lower than position 0, that is
+            chosen ("no pretraining").
     """
 
     patience: int = 1
     smoothing: int = 1
     least: int = 1
-    tolerance: float = 0.0
     watch_start: bool = False
-
-    def __post_init__(self) -> None:
-        if self.patience < 1 or self.smoothing < 1 or self.least < 0 or self.tolerance < 0:
-            raise ParameterError(
-                f"{self}: expected patience and smoothing of at least 1, the rest not negative"
-            )
 
 
 def stop_online(indicator: Sequence[float], rule: StoppingRule) -> OnlineStop:
@@ -72,10 +64,9 @@ def stop_online(indicator: Sequence[float], rule: StoppingRule) -> OnlineStop:
             was not looked at: it is passed over.
 
     Raises:
-        ParameterError: no checkpoint that the rule may choose; or ``watch_start`` without a finite
-            value at position 0.
+        ParameterError: no checkpoint that the rule may choose.
     """
-    values = _row(indicator)
+    values = np.asarray(indicator, dtype=float)
     looks = [i for i in range(rule.least, len(values)) if np.isfinite(values[i])]
     if not looks:
         raise ParameterError(
@@ -86,24 +77,16 @@ def stop_online(indicator: Sequence[float], rule: StoppingRule) -> OnlineStop:
     for place, at in enumerate(looks):
         seen = at
         level = values[looks[max(0, place - rule.smoothing + 1) : place + 1]].mean()
-        if level < lowest - rule.tolerance:
+        if level < lowest:
             best, lowest, waited = at, level, 0
         else:
             waited += 1
         if waited >= rule.patience:
             break
     if rule.watch_start:
-        best = _or_start(values, best, lowest, rule)
+        best = 0 if lowest >= values[0] else best
     enough = waited >= rule.patience
     return OnlineStop(best, seen, enough, triggered=enough and seen != looks[-1])
-
-
-def _or_start(values: np.ndarray, best: int, lowest: float, rule: StoppingRule) -> int:
-    if not np.isfinite(values[0]):
-        raise ParameterError(
-            "watch_start=True: the indicator at position 0, the random initialisation, is not known"
-        )
-    return 0 if lowest >= values[0] - rule.tolerance else best
 
 
 def choose_lowest(indicator: Sequence[float]) -> int:
@@ -112,7 +95,7 @@ def choose_lowest(indicator: Sequence[float]) -> int:
     Raises:
         ParameterError: no finite value.
     """
-    values = _row(indicator)
+    values = np.asarray(indicator, dtype=float)
     if not np.isfinite(values).any():
         raise ParameterError("indicator: no finite value to choose by")
     return int(np.nanargmin(values))
@@ -124,7 +107,7 @@ def choose_highest(indicator: Sequence[float]) -> int:
     Raises:
         ParameterError: no finite value.
     """
-    return choose_lowest(-_row(indicator))
+    return choose_lowest(-np.asarray(indicator, dtype=float))
 
 
 def scores_by_seed(
@@ -161,7 +144,7 @@ def rank_correlation(indicator: Sequence[float], scores: np.ndarray) -> float:
     """
     from scipy.stats import spearmanr
 
-    values, means = _row(indicator), _means(scores)
+    values, means = np.asarray(indicator, dtype=float), _means(scores)
     both = np.isfinite(values) & np.isfinite(means)
     if both.sum() < 3 or np.ptp(values[both]) == 0 or np.ptp(means[both]) == 0:
         return float("nan")
@@ -177,16 +160,7 @@ def compute_saved(lengths: Sequence[float], seen: int) -> float:
             nothing, whichever checkpoint it takes.
     """
     ascending = np.asarray(lengths, dtype=float)
-    if (np.diff(ascending) <= 0).any() or not ascending[-1] > 0:
-        raise ParameterError(f"lengths={list(lengths)}: expected ascending, the last above 0")
     return float(1 - ascending[seen] / ascending[-1])
-
-
-def _row(indicator: Sequence[float]) -> np.ndarray:
-    values = np.asarray(indicator, dtype=float)
-    if values.ndim != 1 or not len(values):
-        raise ParameterError(f"indicator of shape {values.shape}: expected one value a checkpoint")
-    return values
 
 
 def _means(scores: np.ndarray) -> np.ndarray:

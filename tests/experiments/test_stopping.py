@@ -36,7 +36,7 @@ from helpers.pretraining.schedules import SupervisedPlan
 from helpers.pretraining.supervised import encoder_path
 from helpers.training.semantic import SemanticPlan
 from helpers.transferability.judging import StoppingRule, stop_online
-from helpers.transferability.robustness import robustness
+from helpers.transferability.robustness import Pairing, measure_pairs
 
 PLAN = SupervisedPlan(epochs=3, batch_size=16, learning_rate=2e-3, checkpoints=(1, 2, 3))
 PRETRAINING = Pretraining(Source(GENERATED, 64, 32, 32), "unet-4", PLAN, seed=0)
@@ -72,12 +72,14 @@ def test_scores_are_those_of_the_method(pretrained, task):
     saved = load_encoder(encoder_path(pretrained[0], 2))
     part = task.part("train")
     rows = stopping._rows(len(part.images), 8, 0)
-    expected = robustness(
+    pairs = measure_pairs(
         lambda x: forward_levels(saved.encoder, normalise(x, saved.mean, saved.std)),
         torch.from_numpy(part.images[rows]),
         torch.Generator().manual_seed(0),
+        Pairing(),
     )
-    assert result["loss"] == pytest.approx(expected.loss, abs=1e-6)
+    losses = np.maximum(0, pairs.positive - pairs.negative[:, 0] + 0.5)
+    assert result["loss"] == pytest.approx(losses.mean(), abs=1e-6)
     assert result["low"] <= result["loss"] <= result["high"]
     assert len(result["estimators"]) + len(result["undefined"]) == 7
     assert all(np.isfinite(value) for value in result["estimators"].values())

@@ -49,16 +49,6 @@ def test_half_in_one_group_still_works():
     assert all(groups[i] != groups[j] for i, j in enumerate(negatives))
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((1, "random"), "at least two"),
-        ((4, "sorted"), "expected 'reversed'"),
-        ((4, "random", ["a", "b"]), "groups of 2 images, 4 images"),
-        ((4, "random", ["a", "a", "a", "b"]), "'a' has 3 of 4"),
-    ],
-)
-def test_bad_requests_are_refused(arguments, message):
-    n, kind, *groups = arguments
-    with pytest.raises(ParameterError, match=message):
-        choose_negatives(n, kind, np.random.default_rng(0), *groups)
+def test_more_than_half_in_one_group_is_refused():
+    with pytest.raises(ParameterError, match="'a' has 3 of 4"):
+        choose_negatives(4, "random", np.random.default_rng(0), ["a", "a", "a", "b"])

@@ -14,9 +14,8 @@ from helpers.transferability.estimators.cc_fv import (
     cc_fv,
     class_consistency,
     feature_variety,
-    gaussian_wasserstein,
 )
-from helpers.transferability.estimators.gbc import Covariance, gbc
+from helpers.transferability.estimators.gbc import gbc
 from helpers.transferability.estimators.h_score import h_score, regularised_h_score
 from helpers.transferability.estimators.leep import leep
 from helpers.transferability.estimators.logme import logme
@@ -37,14 +36,12 @@ ESTIMATORS: Mapping[str, Estimator] = MappingProxyType(
 
 __all__ = [
     "ESTIMATORS",
-    "Covariance",
     "Estimator",
     "LevelFeatures",
     "PixelSample",
     "cc_fv",
     "class_consistency",
     "feature_variety",
-    "gaussian_wasserstein",
     "gbc",
     "h_score",
     "leep",

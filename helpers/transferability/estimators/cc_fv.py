@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from helpers.errors import ParameterError
-from helpers.transferability.estimators.checks import check_labels, check_points
+from helpers.quantization.checks import check_features
 from helpers.transferability.estimators.pixels import PixelSample
 
 BACKGROUND = 0
@@ -37,25 +37,9 @@ class LevelFeatures:
     labels: tuple[np.ndarray, ...]
     pooled: np.ndarray
 
-    def __post_init__(self) -> None:
-        counts = (len(self.pixels), len(self.labels), len(self.pooled))
-        if len(set(counts)) > 1:
-            raise ParameterError(
-                f"pixels, labels and pooled are of {counts} images; expected the same images in all"
-            )
-
     @classmethod
     def from_sample(cls, sample: PixelSample, pooled: np.ndarray) -> "LevelFeatures":
-        """The pixels of `sample_pixels`, taken apart by image, with the pooled features (n, d').
-
-        Raises:
-            ParameterError: the sample is of another number of images than ``pooled``.
-        """
-        if sample.image.max() + 1 != len(pooled):
-            raise ParameterError(
-                f"sample is of {sample.image.max() + 1} images, pooled of {len(pooled)}; expected "
-                "the same images in both"
-            )
+        """The pixels of `sample_pixels`, taken apart by image, with the pooled features (n, d')."""
         rows = [sample.image == index for index in range(len(pooled))]
         return cls(
             tuple(sample.features[row] for row in rows),
@@ -78,12 +62,10 @@ def cc_fv(levels: Sequence[LevelFeatures]) -> float:
         Any sign; higher = more transferable.
 
     Raises:
-        ParameterError: no levels; whatever `class_consistency` and `feature_variety` raise; a level
-            where every class has the same features in all images (constant features), for which
-            the ratio would be infinite.
+        ParameterError: whatever `class_consistency` and `feature_variety` raise; a level where
+            every class has the same features in all images (constant features), for which the ratio
+            would be infinite.
     """
-    if not levels:
-        raise ParameterError("levels is empty; expected the features of one level or more")
     return float(sum(_score(level, index) for index, level in enumerate(levels)))
 
 
@@ -105,11 +87,13 @@ def class_consistency(pixels: Sequence[np.ndarray], labels: Sequence[np.ndarray]
         At least 0, in units of the features.
 
     Raises:
-        ParameterError: wrong shapes, NaN or infinity, labels that are not integers or below 0, no
-            class but the background in two images.
+        ParameterError: NaN or infinity, no class but the background in two images.
     """
     by_class: dict[int, list[_Gaussian]] = {}
-    for points, classes in _check_images(pixels, labels):
+    for points, classes in zip(pixels, labels, strict=True):
+        if not len(points):
+            continue
+        points = np.asarray(check_features(points), np.float64)
         for name in np.unique(classes[classes != BACKGROUND]):
             by_class.setdefault(int(name), []).append(_fit(points[classes == name]))
     means = [
@@ -138,13 +122,11 @@ def feature_variety(pooled: np.ndarray) -> float:
         From 0.032, all directions equal, to 2.0, two opposite ones; higher = more varied.
 
     Raises:
-        ParameterError: wrong shape, NaN or infinity, fewer than two images, a vector of zeros.
+        ParameterError: NaN or infinity, a vector of zeros.
     """
     from scipy.spatial.distance import pdist
 
-    points = check_points(pooled, "pooled")
-    if len(points) < 2:
-        raise ParameterError("pooled holds one image; expected two or more: there are no pairs")
+    points = np.asarray(check_features(pooled), np.float64)
     largest = np.abs(points).max(axis=1, keepdims=True)
     if not largest.all():
         raise ParameterError(
@@ -154,29 +136,6 @@ def feature_variety(pooled: np.ndarray) -> float:
     points = points / largest
     directions = points / np.linalg.norm(points, axis=1, keepdims=True)
     return float(1 / np.mean(1 / np.sqrt(pdist(directions, "sqeuclidean") + SOFTENING)))
-
-
-def gaussian_wasserstein(first: np.ndarray, second: np.ndarray) -> float:
-    """2-Wasserstein distance between the Gaussians with mean and covariance of two samples.
-
-    W^2 = |m_1 - m_2|^2 + tr(S_1 + S_2 - 2 (S_1^1/2 S_2 S_1^1/2)^1/2). With S = A^T A the last trace
-    is the sum of the singular values of A_1 A_2^T: no root of a matrix is taken.
-
-    Args:
-        first, second: (m_1, d) and (m_2, d), finite; covariances are divided by m_1 and m_2.
-
-    Returns:
-        At least 0, in units of the features.
-
-    Raises:
-        ParameterError: wrong shapes, NaN or infinity.
-    """
-    a, b = check_points(first, "first"), check_points(second, "second")
-    if a.shape[1] != b.shape[1]:
-        raise ParameterError(
-            f"first and second have {a.shape[1]} and {b.shape[1]} dimensions; expected the same"
-        )
-    return _distance(_fit(a), _fit(b))
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,6 +155,11 @@ def _fit(points: np.ndarray) -> _Gaussian:
 
 
 def _distance(a: _Gaussian, b: _Gaussian) -> float:
+    """2-Wasserstein distance, at least 0, in units of the features.
+
+    W^2 = |m_1 - m_2|^2 + tr(S_1 + S_2 - 2 (S_1^1/2 S_2 S_1^1/2)^1/2). With S = A^T A the last trace
+    is the sum of the singular values of A_1 A_2^T: no root of a matrix is taken.
+    """
     from scipy.linalg import svdvals
 
     common = svdvals(a.root @ b.root.T, check_finite=False).sum()
@@ -213,30 +177,3 @@ def _score(level: LevelFeatures, index: int) -> float:
             "features that depend on the image: leave this level out"
         )
     return float(np.log(variety / distance))
-
-
-def _check_images(
-    pixels: Sequence[np.ndarray], labels: Sequence[np.ndarray]
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Features (m_i, d), float64, and labels (m_i,) of the images that have any pixels."""
-    if len(pixels) != len(labels):
-        raise ParameterError(
-            f"pixels of {len(pixels)} images, labels of {len(labels)}; expected the same images"
-        )
-    checked = []
-    for index, (found, classes) in enumerate(zip(pixels, labels, strict=True)):
-        classes = check_labels(classes, np.shape(found)[:1], f"labels of image {index}")
-        if not len(classes):
-            continue
-        points = check_points(found, f"pixels of image {index}")
-        if classes.min() < 0:
-            raise ParameterError(
-                f"labels of image {index} hold {classes.min()}; expected 0, the background, and up"
-            )
-        checked.append((points, classes))
-    dimensions = {points.shape[1] for points, _ in checked}
-    if len(dimensions) > 1:
-        raise ParameterError(
-            f"pixels have {sorted(dimensions)} dimensions; expected the same in all images"
-        )
-    return checked

@@ -1,61 +1,40 @@
 """GBC: how little the classes overlap in the space of the features."""
 
-from typing import Literal, get_args
-
 import numpy as np
 
-from helpers.errors import ParameterError
-from helpers.quantization.checks import check_name
 from helpers.transferability.estimators.checks import check_labelled
-
-Covariance = Literal["diagonal", "spherical"]
 
 VARIANCE_FLOOR = 1e-4
 
 
-def gbc(
-    features: np.ndarray,
-    labels: np.ndarray,
-    covariance: Covariance = "diagonal",
-    floor: float = VARIANCE_FLOOR,
-) -> float:
+def gbc(features: np.ndarray, labels: np.ndarray) -> float:
     """Minus the sum over ordered pairs of classes i != j of exp(-D_B(i, j)).
 
     Pandy, Agostinelli, Uijlings, Ferrari and Mensink, "Transferability Estimation using
     Bhattacharyya Class Separability", CVPR 2022, arXiv 2111.12780. Every class is a Gaussian with
     its mean and variance (division by the number of samples), and the Bhattacharyya distance is
     D_B = (m_i - m_j)^T S^-1 (m_i - m_j) / 8 + log(det S / sqrt(det S_i det S_j)) / 2 with
-    S = (S_i + S_j) / 2. Variances below ``floor`` count as ``floor``, 1e-4 as in code that the
-    authors released (google-research, stable_transfer). It is absolute, so that the score depends
-    on the scale of features that vary by less than about its root.
+    S = (S_i + S_j) / 2, covariances being diagonal. Variances below 1e-4 count as 1e-4, as in code
+    that the authors released (google-research, stable_transfer). It is absolute, so that the score
+    depends on the scale of features that vary by less than about its root.
 
-    Deviations: that code takes the logarithm of a spherical determinant as that of one
-    dimension; here it is that of all d. Nothing reduces the dimensions beforehand; apply a PCA
-    first if that is wanted.
+    Deviation: nothing reduces the dimensions beforehand; apply a PCA first if that is wanted.
 
     Args:
         features: (n, d), finite, float32 or float64.
         labels: (n,), integers, two classes or more.
-        covariance: "diagonal", one variance per dimension and class, or "spherical", their mean.
-        floor: smallest variance, above 0, in squared units of the features.
 
     Returns:
         -K(K-1)..0 for K classes; higher = more transferable. Constant features give -K(K-1), the
-        least. A class of one sample is a Gaussian of variance ``floor`` around it.
+        least. A class of one sample is a Gaussian of variance 1e-4 around it.
 
     Raises:
-        ParameterError: wrong shapes, NaN or infinity, labels that are not integers, one class, an
-            unknown covariance, a floor that is not above 0.
+        ParameterError: NaN or infinity, one class.
     """
-    check_name("covariance", covariance, get_args(Covariance))
-    if not 0 < floor < np.inf:
-        raise ParameterError(f"floor={floor}: expected a variance above 0, such as 1e-4")
     points, classes = check_labelled(features, labels)
     members = [points[classes == k] for k in range(classes.max() + 1)]
     means = np.stack([rows.mean(axis=0) for rows in members])
-    variances = np.maximum(np.stack([rows.var(axis=0) for rows in members]), floor)
-    if covariance == "spherical":
-        variances = np.broadcast_to(variances.mean(axis=1, keepdims=True), variances.shape)
+    variances = np.maximum(np.stack([rows.var(axis=0) for rows in members]), VARIANCE_FLOOR)
     overlap = sum(
         np.exp(-_distances(means[k], variances[k], means[k + 1 :], variances[k + 1 :])).sum()
         for k in range(len(members) - 1)

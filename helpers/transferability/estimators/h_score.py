@@ -28,7 +28,7 @@ def h_score(features: np.ndarray, labels: np.ndarray) -> float:
         like any other, and n classes of one sample each give the rank of the centred features.
 
     Raises:
-        ParameterError: wrong shapes, NaN or infinity, labels that are not integers, one class.
+        ParameterError: NaN or infinity, one class.
     """
     points, classes = check_labelled(features, labels)
     basis, _ = thin_svd(centred(points))
@@ -54,7 +54,7 @@ def regularised_h_score(features: np.ndarray, labels: np.ndarray) -> float:
         give 0, as does full shrinkage (a = 1). Rotation and scale of the features do not matter.
 
     Raises:
-        ParameterError: wrong shapes, NaN or infinity, labels that are not integers, one class.
+        ParameterError: NaN or infinity, one class.
     """
     from sklearn.covariance import ledoit_wolf_shrinkage
 

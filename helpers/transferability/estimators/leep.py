@@ -2,11 +2,7 @@
 
 import numpy as np
 
-from helpers.errors import ParameterError
-from helpers.transferability.estimators.checks import check_classes, check_points
-
-# How far a row of probabilities may be from one: rounding of half precision, not a mistake.
-SUM_TOLERANCE = 1e-3
+from helpers.transferability.estimators.checks import check_labelled
 
 
 def leep(probabilities: np.ndarray, labels: np.ndarray) -> float:
@@ -20,19 +16,18 @@ def leep(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
     Args:
         probabilities: (n, z), what the source model's head gives for every sample (for
-            segmentation, every pixel drawn): softmax, not logits. Rows may miss a sum of one by
-            0.001 and are then scaled to it.
+            segmentation, every pixel drawn): softmax, not logits. Rows that miss a sum of one by
+            rounding are scaled to it.
         labels: (n,), integers, two classes or more.
 
     Returns:
         Nats, at most 0; higher = more transferable.
 
     Raises:
-        ParameterError: wrong shapes, NaN or infinity, negative probabilities, rows that do not sum
-            to one, labels that are not integers, one class.
+        ParameterError: NaN or infinity, one class.
     """
-    theta = _check_probabilities(probabilities)
-    classes = check_classes(labels, len(theta))
+    theta, classes = check_labelled(probabilities, labels)
+    theta = theta / theta.sum(axis=1, keepdims=True)
     joint = np.stack([theta[classes == k].sum(axis=0) for k in range(classes.max() + 1)])
     marginal = joint.sum(axis=0)
     used = marginal > 0
@@ -40,16 +35,3 @@ def leep(probabilities: np.ndarray, labels: np.ndarray) -> float:
     expected = np.einsum("iz,iz->i", conditional[classes], theta[:, used])
     # Rounding may leave a perfect prediction a hair above one.
     return float(min(np.log(expected).mean(), 0.0))
-
-
-def _check_probabilities(probabilities: np.ndarray) -> np.ndarray:
-    theta = check_points(probabilities, "probabilities")
-    sums = theta.sum(axis=1)
-    bad = (np.abs(sums - 1) > SUM_TOLERANCE) | (theta.min(axis=1) < 0)
-    if bad.any():
-        row = int(np.argmax(bad))
-        raise ParameterError(
-            f"probabilities: row {row} has minimum {theta[row].min():.4g} and sum {sums[row]:.4g}; "
-            "expected numbers from 0 that sum to 1: apply a softmax to logits first"
-        )
-    return theta / sums[:, None]

@@ -45,7 +45,7 @@ def logme(features: np.ndarray, labels: np.ndarray) -> float:
         zero, and classes of one sample, have a defined evidence like any others.
 
     Raises:
-        ParameterError: wrong shapes, NaN or infinity, labels that are not integers, one class.
+        ParameterError: NaN or infinity, one class.
     """
     points, classes = check_labelled(features, labels)
     basis, singular = thin_svd(points)

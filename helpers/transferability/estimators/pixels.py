@@ -9,9 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from helpers.errors import ParameterError
-from helpers.transferability.estimators.checks import check_labels
-
 
 @dataclass(frozen=True, eq=False)
 class PixelSample:
@@ -43,13 +40,12 @@ def sample_pixels(
     labels: np.ndarray,
     per_image: int,
     rng: np.random.Generator,
-    balanced: bool = True,
 ) -> PixelSample:
     """Draw label pixels from every image and look up their features in a coarser map.
 
     The pixels are drawn without replacement, ``per_image`` from each image, or all if it has fewer.
-    If ``balanced``, every class of the image, background included, gives the same number, as far as
-    it has so many; the others fill up. What is drawn depends on ``labels`` and ``rng`` alone: with
+    Every class of the image, background included, gives the same number, as far as it has so many;
+    the others fill up. What is drawn depends on ``labels`` and ``rng`` alone: with
     the same seed the maps of other levels or checkpoints are looked up at the same pixels.
 
     Features are interpolated bilinearly between pixel centres, as torch does with
@@ -61,35 +57,22 @@ def sample_pixels(
         labels: (n, H, W), integers: the class of every pixel (not the number of its object).
         per_image: pixels per image, at least 1.
         rng: source of the draw.
-        balanced: whether rare classes are drawn as often as frequent ones.
 
     Returns:
         The pixels; n x min(per_image, H W) of them.
-
-    Raises:
-        ParameterError: wrong shapes, NaN or infinity in a map, labels that are not integers,
-            ``per_image`` below 1, no generator.
     """
-    maps = _check_maps(maps)
-    labels = _check_maps_labels(labels, len(maps))
-    if isinstance(per_image, bool) or int(per_image) != per_image or per_image < 1:
-        raise ParameterError(f"per_image={per_image}: expected a whole number from 1, such as 256")
-    if not isinstance(rng, np.random.Generator):
-        raise ParameterError(f"rng is {rng!r}; expected np.random.default_rng(seed)")
     features, drawn = [], []
     for index, classes in enumerate(labels):
-        pixels = np.sort(_draw(classes.reshape(-1), int(per_image), rng, balanced))
-        features.append(_look_up(_check_map(maps[index], index), pixels, classes.shape))
+        pixels = np.sort(_draw(classes.reshape(-1), per_image, rng))
+        features.append(_look_up(maps[index], pixels, classes.shape))
         drawn.append(classes.reshape(-1)[pixels])
     counts = [len(found) for found in drawn]
     image = np.repeat(np.arange(len(maps)), counts)
     return PixelSample(np.concatenate(features), np.concatenate(drawn), image)
 
 
-def _draw(classes: np.ndarray, count: int, rng: np.random.Generator, balanced: bool) -> np.ndarray:
+def _draw(classes: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """Indices of the pixels drawn from one image, whose ``classes`` are (pixels,)."""
-    if not balanced:
-        return rng.choice(len(classes), min(count, len(classes)), replace=False)
     names, sizes = np.unique(classes, return_counts=True)
     shares = _shares(sizes, count, rng)
     return np.concatenate(
@@ -135,29 +118,3 @@ def _neighbours(
     at = np.clip((positions + 0.5) * cells / size - 0.5, 0, cells - 1)
     before = np.floor(at).astype(np.int64)
     return before, np.minimum(before + 1, cells - 1), at - before
-
-
-def _check_maps(maps: np.ndarray) -> np.ndarray:
-    found = np.asarray(maps)
-    if found.ndim != 4 or 0 in found.shape or found.dtype.kind != "f":
-        raise ParameterError(
-            f"maps of shape {found.shape} and type {found.dtype}: expected floats of shape "
-            "(images, dimensions, height, width)"
-        )
-    return found
-
-
-def _check_maps_labels(labels: np.ndarray, count: int) -> np.ndarray:
-    shape = np.shape(labels)
-    if len(shape) != 3 or shape[0] != count or 0 in shape:
-        raise ParameterError(
-            f"labels of shape {shape}: expected ({count}, height, width), one image for each of "
-            "the maps"
-        )
-    return check_labels(labels, shape)
-
-
-def _check_map(features: np.ndarray, index: int) -> np.ndarray:
-    if not np.isfinite(features).all():
-        raise ParameterError(f"maps: image {index} holds NaN or infinity; expected finite numbers")
-    return features

@@ -4,23 +4,20 @@ import numpy as np
 import pytest
 
 from helpers.errors import ParameterError
-from helpers.transferability.estimators import ESTIMATORS, gbc, leep, nce
+from helpers.transferability.estimators import ESTIMATORS, leep, nce
 
 LABELS = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2, 0])
 FEATURES = np.random.default_rng(0).normal(size=(10, 4)) + LABELS[:, None]
 PROBABILITIES = np.exp(FEATURES) / np.exp(FEATURES).sum(axis=1, keepdims=True)
 SOURCES = PROBABILITIES.argmax(axis=1)
 
-BY_NAME = {
-    **ESTIMATORS,
-    "gbc spherical": lambda features, labels: gbc(features, labels, "spherical"),
-}
+BY_NAME = ESTIMATORS
 EVERY = {
     **{name: (estimator, FEATURES) for name, estimator in BY_NAME.items()},
     "leep": (leep, PROBABILITIES),
     "nce": (nce, SOURCES),
 }
-CONSTANT = {"h_score": 0.0, "regularised_h_score": 0.0, "gbc": -6.0, "gbc spherical": -6.0}
+CONSTANT = {"h_score": 0.0, "regularised_h_score": 0.0, "gbc": -6.0}
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -29,52 +26,21 @@ def test_plain_input_gives_a_float(name):
     score = estimator(first, LABELS)
     assert isinstance(score, float)
     assert np.isfinite(score)
-    assert estimator(first.tolist(), LABELS.tolist()) == score
 
 
 @pytest.mark.parametrize("name", EVERY)
-@pytest.mark.parametrize(
-    ("labels", "message"),
-    [
-        (np.full(10, 4), r"labels hold \[4\]: there is nothing"),
-        (LABELS.astype(float), "labels of type float64"),
-        (np.where(LABELS == 0, np.nan, LABELS), "labels of type float64"),
-        (LABELS.astype(str), "labels of type"),
-        (LABELS[:-1], "of shape"),
-        (LABELS[:, None], "labels of shape"),
-        (np.zeros(0, dtype=int), "shape|hold"),
-    ],
-    ids=["one class", "floats", "NaN", "strings", "too few", "a column", "none"],
-)
-def test_refused_labels(name, labels, message):
+def test_one_class_is_refused(name):
     estimator, first = EVERY[name]
-    with pytest.raises(ParameterError, match=message):
-        estimator(first, labels)
+    with pytest.raises(ParameterError, match=r"labels hold \[4\]: there is nothing"):
+        estimator(first, np.full(10, 4))
 
 
 @pytest.mark.parametrize("name", [*BY_NAME, "leep"])
-@pytest.mark.parametrize(
-    ("broken", "message"),
-    [
-        (lambda f: np.where(np.arange(10)[:, None] == 6, np.nan, f), "row 6 holds NaN"),
-        (lambda f: np.where(np.arange(10)[:, None] == 6, np.inf, f), "row 6 holds NaN or inf"),
-        (lambda f: f[0], "shape"),
-        (lambda f: f[None], "shape"),
-        (lambda f: f[:, :0], "shape"),
-        (lambda f: np.full(f.shape, "x"), "expected numbers"),
-    ],
-    ids=["NaN", "infinity", "one row", "a stack", "no dimension", "strings"],
-)
-def test_refused_features(name, broken, message):
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_refused_features(name, value):
     estimator, first = EVERY[name]
-    with pytest.raises(ParameterError, match=message):
-        estimator(broken(first), LABELS)
-
-
-@pytest.mark.parametrize("sources", [SOURCES[:4], SOURCES[:, None], SOURCES / 2])
-def test_nce_refuses_source_labels(sources):
-    with pytest.raises(ParameterError, match="source_labels of"):
-        nce(sources, LABELS)
+    with pytest.raises(ParameterError, match="row 6 holds NaN or inf"):
+        estimator(np.where(np.arange(10)[:, None] == 6, value, first), LABELS)
 
 
 @pytest.mark.parametrize("name", BY_NAME)
@@ -103,7 +69,7 @@ def test_as_many_classes_as_samples(name, d):
     assert np.isfinite(score)
     if name == "h_score":
         assert score == pytest.approx(min(d, 5))
-    if name.startswith("gbc"):
+    if name == "gbc":
         assert -30 <= score <= 0
 
 

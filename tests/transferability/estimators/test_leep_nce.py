@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from sklearn.metrics import mutual_info_score
 
-from helpers.errors import ParameterError
 from helpers.transferability.estimators import leep, nce
 
 
@@ -108,9 +107,3 @@ def test_half_precision_rows_are_scaled_to_one():
     half = theta.astype(np.float16)
     assert leep(half, labels) == pytest.approx(leep(theta, labels), abs=2e-3)
     assert leep(0.9995 * theta, labels) == pytest.approx(leep(theta, labels), rel=1e-12)
-
-
-@pytest.mark.parametrize("row", [[0.5, 0.6], [0.2, 0.3], [-0.1, 1.1], [3.0, -2.0]])
-def test_leep_refuses_what_is_no_probability(row):
-    with pytest.raises(ParameterError, match=r"probabilities: row 2 .*softmax"):
-        leep([[0.5, 0.5], [1.0, 0.0], row], [0, 1, 1])
