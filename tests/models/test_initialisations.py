@@ -6,25 +6,31 @@ import pytest
 import requests
 import torch
 import yaml
+from skimage import data
+from torchvision import transforms
 
 from helpers.data import fetch
 from helpers.data.manifest import load_manifest
 from helpers.errors import DataError, ParameterError
 from helpers.features.encoders import PUBLISHED_VITS
+from helpers.files import read_torch
 from helpers.models import initialisations
 from helpers.models.encoders import EncoderSpec, build_encoder, forward_levels, save_encoder
 from helpers.models.initialisations import (
+    LITE0,
     PUBLISHED,
     RESNET50,
     Published,
     flattened,
     initialisation_content,
     load_initialisation,
+    of_lite0,
     weights_entry,
 )
 
 WITH_CLASSIFIER = {"imagenet-v1", "imagenet-v2"}
 OF_MOCO = {"moco-imagenet", "moco-imagenet-200"}
+RESNETS = [name for name, published in PUBLISHED.items() if published.spec == RESNET50]
 LAST_NORM = "layer4.2.bn3.weight"
 SMALL = EncoderSpec("unet-4")
 
@@ -117,15 +123,15 @@ def bundle(empty, monkeypatch):
     def fill(name, content, keep=1.0):
         path = empty / "weights.pth"
         torch.save(content, path)
-        data = path.read_bytes()
-        path.write_bytes(data[: int(keep * len(data))])
+        content = path.read_bytes()
+        path.write_bytes(content[: int(keep * len(content))])
         describe(name)
         return path
 
     def describe(name):
-        data = (empty / "weights.pth").read_bytes()
-        digest = hashlib.sha256(data).hexdigest()
-        file = {"path": "weights.pth", "bytes": len(data), "sha256": digest}
+        content = (empty / "weights.pth").read_bytes()
+        digest = hashlib.sha256(content).hexdigest()
+        file = {"path": "weights.pth", "bytes": len(content), "sha256": digest}
         held = {"complete": True, "coverage": "all", "licence": "none", "files": [file]}
         text = yaml.safe_dump({"format": 1, "datasets": {PUBLISHED[name].entry: held}})
         (empty / "bundle.yaml").write_text(text)
@@ -138,7 +144,7 @@ def load(name, **options):
     return load_initialisation(name, seed=0, progress=False, **options)
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", RESNETS)
 def test_published_weights_make_the_network_of_their_library(name, official, bundle):
     state, network = official
     bundle(name, file_of(name, state))
@@ -218,7 +224,7 @@ def test_a_checkpoint_without_its_state_dict_is_refused(bundle):
         load("moco-imagenet")
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", RESNETS)
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_files_of_another_layout_are_refused(name, fault, official, anything, bundle, monkeypatch):
     monkeypatch.setattr(initialisations, "build_encoder", lambda spec, seed: anything)
@@ -227,7 +233,7 @@ def test_files_of_another_layout_are_refused(name, fault, official, anything, bu
         load(name)
 
 
-@pytest.mark.parametrize("name", sorted(set(PUBLISHED) - WITH_CLASSIFIER - OF_MOCO))
+@pytest.mark.parametrize("name", sorted(set(RESNETS) - WITH_CLASSIFIER - OF_MOCO))
 def test_a_classifier_is_left_out_only_where_the_file_is_known_to_have_one(
     name, official, anything, bundle, monkeypatch
 ):
@@ -253,7 +259,7 @@ def test_a_file_with_code_in_it_is_not_run(bundle):
         load("barlow-imagenet")
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", RESNETS)
 def test_weights_that_are_not_here(name, empty):
     entry = load_manifest().entry(weights_entry(name))
     restricted = entry.access == "accept-licence"
@@ -263,6 +269,61 @@ def test_weights_that_are_not_here(name, empty):
         load(name)
     with pytest.raises(DataError, match=f"(?s)not on this machine.*data fetch {entry.name}"):
         initialisation_content(name)
+
+
+@pytest.fixture(scope="module")
+def lite0():
+    """timm's own network, filled with the file in the package, and the file."""
+    import timm
+
+    file = read_torch(fetch.locate("efficientnet-lite0-imagenet").files[0])
+    network = timm.create_model("tf_efficientnet_lite0").eval()
+    network.load_state_dict({of_lite0(k).removeprefix("model."): v for k, v in file.items()})
+    return network, file
+
+
+@pytest.mark.parametrize(
+    ("picture", "classes"), [("chelsea", (281, 282, 285)), ("coffee", (967,)), ("camera", (872,))]
+)
+def test_the_weights_from_the_package_name_a_cat_an_espresso_and_a_tripod(lite0, picture, classes):
+    network, _ = lite0
+    pixels = torch.from_numpy(getattr(data, picture)() / 255).float()
+    pixels = pixels.expand(3, -1, -1) if pixels.ndim == 2 else pixels.permute(2, 0, 1)
+    side = min(pixels.shape[1:])
+    square = transforms.functional.center_crop(pixels, side)
+    small = transforms.functional.resize(square, [224, 224], antialias=True)
+    with torch.inference_mode():
+        scores = network((small[None] - 0.5) / 0.5)
+    assert int(scores.argmax()) in classes
+
+
+def test_the_encoder_of_the_package_is_the_network_of_timm(lite0):
+    network, file = lite0
+    saved = load("imagenet-lite0", spec=LITE0)
+    images = torch.rand(1, 3, 64, 96)
+    with torch.inference_mode():
+        deepest = network.blocks(network.bn1(network.conv_stem(images)))
+        assert torch.equal(forward_levels(saved.encoder, images)[-1], deepest)
+    assert [value.shape for value in file.values()] == [
+        value.shape for value in network.state_dict().values()
+    ]
+    assert saved.extra["provenance"]["source"] == "package"
+
+
+def test_a_package_that_is_not_installed_or_damaged_is_named(monkeypatch, tmp_path):
+    def nowhere(name):
+        raise fetch.PackageNotFoundError(name)
+
+    entry = load_manifest().entry("efficientnet-lite0-imagenet")
+    damaged = tmp_path / entry.files[0].name
+    damaged.write_bytes(b"anything")
+    monkeypatch.setattr(fetch, "_package_paths", lambda _: (damaged,))
+    with pytest.raises(DataError, match=r"has 8 bytes, expected 18,826,032.*force-reinstall"):
+        load("imagenet-lite0")
+    monkeypatch.undo()
+    monkeypatch.setattr(fetch, "distribution", nowhere)
+    with pytest.raises(DataError, match=f"not installed here.*pip install {entry.package}"):
+        load("imagenet-lite0")
 
 
 def test_only_an_accepted_licence_leads_to_a_download(empty):
