@@ -83,6 +83,12 @@ class Similarity:
     p: float
     n_shuffles: int
 
+    @property
+    def above_chance(self) -> float:
+        """Way from chance (0) to identity (1); below 0 if worse, NaN if chance is identity."""
+        whole = self.identical - self.chance
+        return (self.value - self.chance) / whole if abs(whole) > _NOTHING else float("nan")
+
 
 def compare_representations(
     x: np.ndarray,
