@@ -248,7 +248,7 @@ def _square_or_error(path: Path, size: int) -> np.ndarray | DataError:
 def _square(path: Path, size: int) -> np.ndarray:
     from PIL import Image, ImageOps
 
-    pixels = decode(path)
+    pixels = decode(path, alone=True)
     if pixels.dtype != np.uint8 or pixels.shape[2] not in (1, 3):
         raise DataError(
             f"{path}: {pixels.dtype} pixels with {pixels.shape[2]} channels, expected 8-bit grey "
