@@ -108,7 +108,7 @@ def _looked_at(choice: Choice) -> str:
         one, other = (path.name for path in pairs[0])
         text += (
             f"\n{len(pairs)} files are named after others, as {one} after {other}. If they are "
-            "annotations, move them, or name\nthem NAME_masks; here they count as pictures."
+            "annotations, move them, or name\nthem NAME_mask; here they count as pictures."
         )
     if request.budget > n:
         text += f"\nThe budget of {request.budget:,} is more than there is: all {n:,} are ranked."
@@ -183,7 +183,7 @@ def _next(choice: Choice) -> str:
     pages = "; save pages as files of their own" if _stacked(choice) else ""
     return (
         f"Next: look at {SHEET}.png and map.html, leave out what is useless (blurred, empty), and\n"
-        f"annotate the {what} from rank 1 down: NAME.tif gets NAME_masks.tif beside it{pages}.\n"
+        f"annotate the {what} from rank 1 down: NAME.tif gets NAME_mask.tif beside it{pages}.\n"
         "Annotated images in a folder of their own can train a network:\n"
         "  python -m helpers run redundancy -p dataset=folder:PATH"
     )

@@ -121,7 +121,7 @@ def test_words_name_numbers_faults_and_the_next_step(choice):
     assert "empty.png: is empty" in text
     assert f"{choice.spread.mean:.3g} on average" in text
     assert "chapter coreset" in text
-    assert "NAME_masks.tif" in text
+    assert "NAME_mask.tif" in text
     everything = choose(replace(choice.request, budget=99))
     assert "budget of 99 is more than there is: all 10 are ranked" in in_words(everything)
 
