@@ -86,7 +86,7 @@ def test_an_image_without_one_of_its_masks_is_named(tmp_path, structure, which):
     image, *masks = write_case(tmp_path)
     masks[which - 1].unlink()
     write_case(tmp_path, name="covid_1582")
-    message = rf"1 images without a file in '{FOLDERS[which]}':\n.*{image.name}"
+    message = rf"1 images without files in '{FOLDERS[which]}':\n.*{image.name}"
     with pytest.raises(DataError, match=message):
         CovidQuReader(structure).items(tmp_path)
 
@@ -96,7 +96,7 @@ def test_a_mask_without_an_image_is_named(tmp_path, folder):
     _, lung, infection = write_case(tmp_path)
     mask = {"lung masks": lung, "infection masks": infection}[folder]
     Image.fromarray(NONE).save(mask.with_name("covid_9.png"))
-    with pytest.raises(DataError, match=rf"masks without an image:\n.*{folder}/covid_9\.png"):
+    with pytest.raises(DataError, match=rf"files in .* without an image:\n.*{folder}/covid_9\.png"):
         CovidQuReader().items(tmp_path)
 
 

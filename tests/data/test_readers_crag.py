@@ -68,7 +68,7 @@ def test_unpaired_files_are_named(tmp_path):
     image, mask, _ = write_pair(tmp_path, "valid", "test_1")
     write_pair(tmp_path, "train", "test_1")  # the partner of the other part does not count
     mask.unlink()
-    with pytest.raises(DataError, match=r"without an annotation:\n.*valid/Images/test_1\.png"):
+    with pytest.raises(DataError, match=r"without annotations:\n.*valid/Images/test_1\.png"):
         READER.items(tmp_path)
     Image.fromarray(GLANDS).save(mask)
     image.unlink()

@@ -68,7 +68,7 @@ def test_pixels_and_glands_are_read_as_stored(tmp_path):
 @pytest.mark.parametrize(
     ("missing", "message"),
     [
-        ("train_1_anno.bmp", r"1 images without an annotation:\n.*train_1\.bmp"),
+        ("train_1_anno.bmp", r"1 images without annotations:\n.*train_1\.bmp"),
         ("train_1.bmp", r"1 annotations without an image:\n.*train_1_anno\.bmp"),
         ("Grade.csv", r"Grade\.csv: cannot be read"),
     ],

@@ -147,7 +147,7 @@ def test_unpaired_files_are_named(tmp_path):
     image, xml = write_pair(tmp_path, [SQUARE])
     content = xml.read_text()
     xml.unlink()
-    with pytest.raises(DataError, match=rf"without an XML file:\n.*{image.name}"):
+    with pytest.raises(DataError, match=rf"without XML files:\n.*{image.name}"):
         READER.items(tmp_path)
     xml.write_text(content)
     image.unlink()

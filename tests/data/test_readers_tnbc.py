@@ -89,7 +89,7 @@ def test_components_equal_a_flood_fill():
 def test_unpaired_files_are_named(tmp_path):
     image, mask = write_pair(tmp_path)
     mask.unlink()
-    with pytest.raises(DataError, match=r"without an annotation:\n.*Slide_01/01_1\.png"):
+    with pytest.raises(DataError, match=r"without annotations:\n.*Slide_01/01_1\.png"):
         READER.items(tmp_path)
     Image.fromarray(MASK).save(mask)
     image.unlink()

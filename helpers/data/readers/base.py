@@ -1,10 +1,11 @@
 """What all readers share: items, readings, instance painting and the checks on a pair."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -222,6 +223,23 @@ def require_pairs(lacking: Sequence[Path], what: str, expected: str) -> None:
         named = "\n".join(f"  {path}" for path in sorted(lacking)[:10])
         more = f"\n  and {len(lacking) - 10} more" if len(lacking) > 10 else ""
         raise DataError(f"{len(lacking)} {what}:\n{named}{more}\nExpected {expected}.")
+
+
+def require_partners(
+    images: Mapping[Any, Path], labels: Mapping[Any, Path], what: str, expected: str
+) -> None:
+    """Refuse images without labels and the reverse; partners have the same key.
+
+    Args:
+        what: the labels are called, in the plural.
+
+    Raises:
+        DataError: up to ten of a kind are named.
+    """
+    lacking = [path for key, path in images.items() if key not in labels]
+    require_pairs(lacking, f"images without {what}", expected)
+    orphans = [path for key, path in labels.items() if key not in images]
+    require_pairs(orphans, f"{what} without an image", expected)
 
 
 def split_of(path: Path, root: Path) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from helpers.data.readers.base import (
     Item,
     require_items,
-    require_pairs,
+    require_partners,
     split_of,
 )
 from helpers.data.readers.pairs import PairReader
@@ -23,22 +23,21 @@ class CellposeReader(PairReader):
 
     def items(self, root: Path) -> list[Item]:
         """One item per image; see :class:`helpers.data.readers.base.Reader`."""
-        files = set(find_files(root, frozenset({".png"})))
-        images = {p: _partner(p, "_img", "_masks") for p in files if p.stem.endswith("_img")}
-        masks = {p: _partner(p, "_masks", "_img") for p in files if p.stem.endswith("_masks")}
-        lacking = [image for image, mask in images.items() if mask not in files]
-        require_pairs(lacking, "images without masks", LAYOUT)
-        orphans = [mask for mask, image in masks.items() if image not in files]
-        require_pairs(orphans, "masks without an image", LAYOUT)
+        files = find_files(root, frozenset({".png"}))
+        images, masks = (
+            {_name(p, root, end): p for p in files if p.stem.endswith(end)}
+            for end in ("_img", "_masks")
+        )
+        require_partners(images, masks, "masks", LAYOUT)
         return require_items(
-            (_item(image, mask, root) for image, mask in images.items()), root, LAYOUT
+            (
+                Item(name, name, path, masks[name], split_of(path, root))
+                for name, path in images.items()
+            ),
+            root,
+            LAYOUT,
         )
 
 
-def _partner(path: Path, own: str, other: str) -> Path:
-    return path.with_name(path.stem.removesuffix(own) + other + path.suffix)
-
-
-def _item(image: Path, mask: Path, root: Path) -> Item:
-    name = image.relative_to(root).with_suffix("").as_posix().removesuffix("_img")
-    return Item(name, name, image, mask, split_of(image, root))
+def _name(path: Path, root: Path, ending: str) -> str:
+    return path.relative_to(root).with_suffix("").as_posix().removesuffix(ending)

@@ -9,7 +9,7 @@ from helpers.data.readers.base import (
     Reader,
     Reading,
     require_items,
-    require_pairs,
+    require_partners,
 )
 from helpers.data.readers.masks import load_structure
 from helpers.errors import ParameterError
@@ -68,11 +68,7 @@ class CovidQuReader(Reader):
                 found[match[2]][f"{match[1]}/{match[3]}"] = path
         images = found["images"]
         for folder in STRUCTURES.values():
-            masks = found[folder]
-            lacking = [path for key, path in images.items() if key not in masks]
-            require_pairs(lacking, f"images without a file in {folder!r}", LAYOUT)
-            orphans = [path for key, path in masks.items() if key not in images]
-            require_pairs(orphans, "masks without an image", LAYOUT)
+            require_partners(images, found[folder], f"files in {folder!r}", LAYOUT)
         masks = found[STRUCTURES[self.structure]]
         return require_items(
             (_item(path, masks[key]) for key, path in images.items()), root, LAYOUT

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.data.readers.base import Item, require_items, require_pairs
+from helpers.data.readers.base import Item, require_items, require_partners
 from helpers.data.readers.images import as_labels
 from helpers.data.readers.pairs import PairReader
 from helpers.errors import DataError
@@ -36,10 +36,7 @@ class Cpm17Reader(PairReader):
         labels = {
             _key(p): p for p in files if (p.parent.name, p.suffix.lower()) == ("Labels", ".mat")
         }
-        lacking = [path for key, path in images.items() if key not in labels]
-        require_pairs(lacking, "images without labels", LAYOUT)
-        orphans = [path for key, path in labels.items() if key not in images]
-        require_pairs(orphans, "labels without an image", LAYOUT)
+        require_partners(images, labels, "labels", LAYOUT)
         return require_items(
             (_item(path, labels[key]) for key, path in images.items()), root, LAYOUT
         )

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from helpers.data.readers.base import Item, require_items, require_pairs
+from helpers.data.readers.base import Item, require_items, require_partners
 from helpers.data.readers.pairs import PairReader
 from helpers.files import find_files
 
@@ -30,10 +30,7 @@ class CragReader(PairReader):
         ]
         images = {_key(path): path for path in files if path.parent.name == "Images"}
         labels = {_key(path): path for path in files if path.parent.name in _ANNOTATIONS}
-        lacking = [path for key, path in images.items() if key not in labels]
-        require_pairs(lacking, "images without an annotation", LAYOUT)
-        orphans = [path for key, path in labels.items() if key not in images]
-        require_pairs(orphans, "annotations without an image", LAYOUT)
+        require_partners(images, labels, "annotations", LAYOUT)
         return require_items(
             (_item(path, labels[key]) for key, path in images.items()), root, LAYOUT
         )

@@ -4,7 +4,7 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from helpers.data.readers.base import Item, require_items, require_pairs
+from helpers.data.readers.base import Item, require_items, require_pairs, require_partners
 from helpers.data.readers.pairs import PairReader
 from helpers.errors import DataError, ParameterError
 from helpers.files import find_files
@@ -49,10 +49,7 @@ class GlasReader(PairReader):
         files = find_files(root, frozenset({".bmp"}))
         masks = {_image_of(path): path for path in files if path.stem.endswith(_ENDING)}
         images = [path for path in files if not path.stem.endswith(_ENDING)]
-        lacking = [path for path in images if path not in masks]
-        require_pairs(lacking, "images without an annotation", LAYOUT)
-        orphans = [mask for image, mask in masks.items() if image not in images]
-        require_pairs(orphans, "annotations without an image", LAYOUT)
+        require_partners({path: path for path in images}, masks, "annotations", LAYOUT)
         tables = {
             folder: read_grades(folder / GRADES_FILE)
             for folder in sorted({path.parent for path in images})

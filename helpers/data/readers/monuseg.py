@@ -16,7 +16,7 @@ from helpers.data.readers.base import (
     make_sample,
     paint,
     require_items,
-    require_pairs,
+    require_partners,
 )
 from helpers.data.readers.images import decode, to_float
 from helpers.errors import DataError
@@ -80,11 +80,8 @@ class MoNuSegReader(Reader):
         """One item per image; see :class:`helpers.data.readers.base.Reader`."""
         images = find_files(root, frozenset({".tif", ".tiff"}))
         outlines = {_key(path, root): path for path in find_files(root, frozenset({".xml"}))}
-        known = {_key(path, root) for path in images}
-        lacking = [path for path in images if _key(path, root) not in outlines]
-        require_pairs(lacking, "images without an XML file", LAYOUT)
-        orphans = [path for key, path in outlines.items() if key not in known]
-        require_pairs(orphans, "XML files without an image", LAYOUT)
+        known = {_key(path, root): path for path in images}
+        require_partners(known, outlines, "XML files", LAYOUT)
         return require_items((_item(path, root, outlines) for path in images), root, LAYOUT)
 
     def load(self, item: Item) -> Reading:

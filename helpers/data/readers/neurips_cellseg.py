@@ -5,7 +5,7 @@ from pathlib import Path
 from helpers.data.readers.base import (
     Item,
     require_items,
-    require_pairs,
+    require_partners,
     split_of,
 )
 from helpers.data.readers.images import IMAGE_SUFFIXES
@@ -33,10 +33,7 @@ class NeurIPSCellSegReader(PairReader):
             for p in files
             if p.parent.name == "images" and p.parents[1] in labelled
         }
-        lacking = [path for name, path in images.items() if name not in labels]
-        require_pairs(lacking, "images without labels", LAYOUT)
-        orphans = [path for name, path in labels.items() if name not in images]
-        require_pairs(orphans, "labels without an image", LAYOUT)
+        require_partners(images, labels, "labels", LAYOUT)
         return require_items(
             (
                 Item(name, name, path, labels[name], split_of(path, root))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.data.readers.base import Item, require_items, require_pairs
+from helpers.data.readers.base import Item, require_items, require_partners
 from helpers.data.readers.images import read_labels
 from helpers.data.readers.pairs import PairReader
 from helpers.files import find_files
@@ -38,10 +38,7 @@ class TnbcReader(PairReader):
             if match := _FOLDER.fullmatch(path.parent.name):
                 found = images if match[1] == "Slide" else masks
                 found[path.parents[1], match[2], path.stem] = path
-        lacking = [path for key, path in images.items() if key not in masks]
-        require_pairs(lacking, "images without an annotation", LAYOUT)
-        orphans = [path for key, path in masks.items() if key not in images]
-        require_pairs(orphans, "annotations without an image", LAYOUT)
+        require_partners(images, masks, "annotations", LAYOUT)
         return require_items(
             (_item(key, path, masks[key]) for key, path in images.items()), root, LAYOUT
         )
