@@ -80,7 +80,9 @@ def test_pictures_are_decoded_once_and_again_when_a_file_changes(tmp_path, monke
 
     calls = []
     decode = module.decode
-    monkeypatch.setattr(module, "decode", lambda path: calls.append(path.name) or decode(path))
+    monkeypatch.setattr(
+        module, "decode", lambda path, **how: calls.append(path.name) or decode(path, **how)
+    )
     root = paint(tmp_path / "in")
     first = open_image_folder(root, 8, tmp_path, workers=2, progress=False)
     again = open_image_folder(root, 8, tmp_path, progress=False)
