@@ -79,7 +79,8 @@ def examined(data: Labelled) -> Labelled:
     for item in tqdm(data.items, f"reading {data.name}", unit="image", delay=2, mininterval=2):
         sample = data.dataset.read(item)
         filled += sample.n_instances > 0
-        if sample.n_instances == count_disconnected(sample.labels) == 1:
+        single = sample.n_instances == 1 and not data.dataset.classes
+        if single and count_disconnected(sample.labels):
             merged.append(item)
         contrast = span(sample.image)
         if contrast <= BLACK:

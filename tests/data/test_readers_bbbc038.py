@@ -90,6 +90,14 @@ def test_unreadable_image_is_refused_by_name_when_items_are_listed(tmp_path):
         READER.items(tmp_path)
 
 
+def test_masks_with_endings_in_capitals_count_and_hidden_files_do_not(tmp_path):
+    folder = write(tmp_path, "a", [box(0, 0, 5, 5), box(10, 10, 5, 5)])
+    first = sorted((folder / "masks").iterdir())[0]
+    first.rename(first.with_suffix(".PNG"))
+    (folder / "masks" / f"._{first.name}").write_bytes(b"macOS")
+    assert READER.read(READER.items(tmp_path)[0]).n_instances == 2
+
+
 def test_images_without_masks_and_masks_without_image_are_named(tmp_path):
     write(tmp_path, "good", [box(0, 0, 5, 5)])
     bare = write(tmp_path, "bare", [])
