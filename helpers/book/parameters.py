@@ -328,18 +328,21 @@ class StartingParameters(ChapterParameters):
     max_test_images: int = Field(2, ge=0, description="tested on, of each data set (0: all)")
     seed: Seed = Field(0, description="of the data: generation, drawing, splits")
     starts: list[str] = Field(
-        ["random", "supervised-natural", "barlow-natural", "barlow-tissue"],
-        description="weights of the encoder: random; made here: supervised-natural, "
-        "barlow-natural, barlow-tissue; published: imagenet-v1, imagenet-v2, barlow-imagenet, "
-        "barlow-pathology, moco-imagenet, moco-pathology, swav-pathology; file:PATH",
+        ["random", "imagenet-lite0", "barlow-tissue", "imagenet-barlow-tissue"],
+        description="weights of the encoder: random; made here on tissue of the other kind, from "
+        "random or ImageNet's weights: barlow-tissue, imagenet-barlow-tissue; published: "
+        "imagenet-lite0, imagenet-v1, imagenet-v2, barlow-imagenet, barlow-pathology, "
+        "moco-imagenet, moco-pathology, swav-pathology; file:PATH",
     )
-    encoder: str = Field("unet-8", description="unet-W, resnet18, resnet50, tu-... (timm)")
-    n_source: int = Field(600, ge=64, description="pictures of every pretraining made here")
-    source_size: int = Field(48, ge=32, description="their side in pixels")
-    source_epochs: int = Field(3, ge=1, description="of the classification")
-    source_batch: int = Field(64, ge=2, description="images per step of the classification")
-    source_rate: float = Field(0.004, gt=0, description="highest learning rate of the same")
-    twin_steps: int = Field(30, ge=1, description="of Barlow Twins")
+    encoder: str = Field(
+        "tu-tf_efficientnet_lite0", description="unet-W, resnet18, resnet50, tu-... (timm)"
+    )
+    pretrainings: int = Field(
+        1, ge=1, description="of each start that is made here; runs take them in turn"
+    )
+    n_source: int = Field(600, ge=64, description="patches of every pretraining made here")
+    source_size: int = Field(64, ge=32, description="their side in pixels")
+    twin_steps: int = Field(60, ge=1, description="of Barlow Twins")
     twin_batch: int = Field(64, ge=2, description="images per step of Barlow Twins")
     twin_rate: float = Field(0.002, gt=0, description="highest learning rate of Barlow Twins")
     twin_width: int = Field(256, ge=8, description="of its projector (published: 8192)")
@@ -359,7 +362,9 @@ class StartingParameters(ChapterParameters):
     looks: int = Field(2, ge=1, description="at validation and test images during a training")
     decoder_width: int = Field(8, ge=1, description="channels of the decoder's finest block")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="to train on")
-    precision: Literal["auto", "bfloat16", "float32"] = Field("auto", description="of the networks")
+    precision: Literal["auto", "bfloat16", "float32"] = Field(
+        "float32", description="of the networks; on processors the fastest for depthwise layers"
+    )
     threads: int = Field(1, ge=1, description="per trial; results depend on it in the last digits")
     workers: int = Field(0, ge=0, description="trials at a time (0: one per core)")
 

@@ -8,8 +8,8 @@ makes its images harder for all models alike cancels. (A mean of ratios would no
 equal worth with Dice 0.4 on one data set and 0.2 on the other drop by 50 % and by -100 %.) The
 paper prints heat maps and no formula. The best or largest of several is chosen on other seeds.
 
-``barlow-tissue`` saw unlabelled training images of the very data sets called unseen here: tables
-and figures show it, no rule counts it.
+Self-supervised starts see tissue of the other kind alone, so that what is called unseen here is
+unseen. The one that begins from random weights is shown, and no rule counts it.
 """
 
 from collections.abc import Mapping
@@ -23,11 +23,19 @@ from helpers.book.claims import Gate
 from helpers.book.parameters import StartingParameters
 from helpers.book.results import Cells, best_on_other_seeds, mean_of, smallest_on_other_seeds
 from helpers.chapters import initialisation
-from helpers.chapters.initialisation import GLANDS, KUMAR, NUCLEI, RANDOM, claim, rates
+from helpers.chapters.initialisation import (
+    DOMAIN,
+    GLANDS,
+    KUMAR,
+    NUCLEI,
+    RANDOM,
+    SCRATCH,
+    claim,
+    rates,
+)
 from helpers.experiments.starting import METRICS, Arm, Tasks, further_rows, scored
 
 PUBLISHED: tuple[str, ...] = ()
-DOMAIN, SEEN = "barlow-pathology", "barlow-tissue"
 CPM17, TNBC = "cpm17", "tnbc"
 # Within one Dice point two starts perform the same, within two hundredths of the own Dice they
 # degrade the same; a model that loses no more than a tenth transfers.
@@ -88,14 +96,15 @@ def dice(c: Cells, place: str, start: Any, kind: Any = ..., rate: Any = ..., **a
     return c("dice", place=place, start=start, kind=kind, rate=rate, **at)
 
 
-def lead(c: Cells, quantity: Any, first: str) -> Any:
-    """A number of one start minus that of the others, the smallest difference."""
-    return smallest_on_other_seeds([quantity(first) - quantity(s) for s in starts(c, first)])
+def lead(c: Cells, quantity: Any, *first: str) -> Any:
+    """A number of one start (by any of its names) minus the others', the smallest difference."""
+    own = quantity(list(first))
+    return smallest_on_other_seeds([own - quantity(s) for s in starts(c, *first)])
 
 
 def starts(c: Cells, *but: str) -> list[str]:
-    """The starts that saw no image of the data sets tested on, but some."""
-    return [name for name in c.values("start", table="scores") if name not in (SEEN, *but)]
+    """The starts that rules count, but some."""
+    return [name for name in c.values("start", table="scores") if name not in (SCRATCH, *but)]
 
 
 def drop(c: Cells, start: Any, *where: Any, **at: Any) -> Any:
@@ -129,7 +138,7 @@ def one_way(c: Cells) -> Any:
 
 def alike(c: Cells) -> Any:
     """Minus the distance between the domain's relative drop and the others', mean over kinds."""
-    pairs = [(drops(c, DOMAIN, kind), drops(c, starts(c, DOMAIN), kind)) for kind in kinds(c)]
+    pairs = [(drops(c, DOMAIN, kind), drops(c, starts(c, *DOMAIN), kind)) for kind in kinds(c)]
     apart = mean_of([own - others for own, others in pairs])
     return smallest_on_other_seeds([apart, -apart])
 
@@ -169,14 +178,14 @@ GATES = [
     _gate("models of KUMAR and CPM17", train=[*KUMAR, CPM17]),
     _gate("models of TNBC", train=[TNBC]),
 ]
-CHANGED = "a start that saw unlabelled images of these data sets is left out"
+CHANGED = "the start that knew tissue had seen unlabelled images of these data sets"
 CHOSEN = f"{CHANGED}; extremes are chosen on other seeds than those they are judged by"
 CLAIMS = [
     claim(
         "Glands: with little data domain-specific models perform best out of domain.",
         "section 3.1, Fig. 5",
         "Fewest images, Dice elsewhere: the domain's start minus the best of the others, above 0.",
-        lambda c: lead(c, lambda s: dice(c, "elsewhere", s, GLANDS, rates(c)[0]), DOMAIN),
+        lambda c: lead(c, lambda s: dice(c, "elsewhere", s, GLANDS, rates(c)[0]), *DOMAIN),
         CHOSEN,
     ),
     claim(
@@ -215,7 +224,7 @@ CLAIMS = [
         "Domain-specific pretraining has a lesser drop than other pretraining.",
         "section 3.1, cells (c)",
         "Nuclei, relative drop, mean of shares: the other pretrained minus the domain's, above 0.",
-        lambda c: drops(c, starts(c, RANDOM, DOMAIN), NUCLEI) - drops(c, DOMAIN, NUCLEI),
+        lambda c: drops(c, starts(c, RANDOM, *DOMAIN), NUCLEI) - drops(c, DOMAIN, NUCLEI),
         CHANGED,
     ),
     claim(

@@ -174,11 +174,11 @@ def see(p: Any, tasks: Tasks, arms: Sequence[Arm], patches: Patches) -> Seen:
         _, model, saved = starting.load_fitted(p, tasks, arm)
         at = (arm.dataset, arm.start, arm.seed)
         found[at] = network_features(model, saved, patches.images, device)
+    folders, glands = starting.folders(p, tasks), arms[0].dataset
     for seed in dict.fromkeys(arm.seed for arm in arms):
-        drawn = {name: (start, seed) for name, start in starting.starts(p).items()}
-        drawn[ANOTHER] = (drawn[RANDOM][0], seed + 1)
+        drawn = {name: (name, seed) for name in p.starts} | {ANOTHER: (RANDOM, seed + 1)}
         for name, (start, own) in drawn.items():
-            saved = starting.open_start(start, own, starting.folders(p, tasks))
+            saved = starting.open_start(starting.start_of(p, start, glands, own), own, folders)
             found["", name, seed] = encoder_features(saved.encoder, saved, patches.images, device)
     return found
 

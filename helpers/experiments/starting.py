@@ -1,10 +1,11 @@
 """To pretrain or not (arXiv 2307.03275): segmenters from several starts, on shares of the data.
 
-Starting points of an encoder (section 2) are random, published or made here. The offline profiles
-have no published weights: their encoders are pretrained here and named as what they are, by
-classification or Barlow Twins on generated everyday pictures, or by Barlow Twins on patches of the
-tissue images that are trained on, without their annotation. A pretraining is done once and serves
-every run, as published weights do: intervals over runs do not hold its chance.
+Starting points of an encoder (section 2) are random, published or made here: Barlow Twins on
+patches of tissue, without annotation, from random weights or from those of ImageNet. The tissue is
+that of the *other* kind (nuclei for glands, glands for nuclei), so that no self-supervised start
+has seen a data set that its models are trained or tested on, as published ones have not. Each is
+made ``pretrainings`` times, and runs take them in turn, so that intervals over runs hold the chance
+of a pretraining, too.
 
 One trial is one U-Net, trained on a share of one data set and measured on the test images of every
 data set of its kind, so that the out-of-domain matrix costs no further training. Settings are those
@@ -22,7 +23,6 @@ import torch
 from torch import nn
 
 from helpers import fingerprints
-from helpers.data.classified import generated_natural
 from helpers.data.patches import random_patches
 from helpers.errors import DataError
 from helpers.experiments.foreground import (
@@ -32,7 +32,6 @@ from helpers.experiments.foreground import (
     prepare_foreground,
     share_of,
 )
-from helpers.experiments.pretrained import GENERATED, Pretraining, Source, run_pretraining
 from helpers.experiments.settings import filled, precision_name, worker_count
 from helpers.experiments.trials import TrialStore, run_trials
 from helpers.files import read_torch, write_torch
@@ -40,7 +39,7 @@ from helpers.metrics.baselines import baseline_masks
 from helpers.metrics.semantic import image_confusions
 from helpers.models.device import resolve_device
 from helpers.models.encoders import EncoderSpec, SavedEncoder, load_encoder
-from helpers.models.initialisations import initialisation_content, load_initialisation
+from helpers.models.initialisations import RANDOM, initialisation_content, load_initialisation
 from helpers.models.semantic import Segmenter, build_segmenter
 from helpers.models.sliding import predict_sliding_classes
 from helpers.paths import runs_dir
@@ -49,18 +48,16 @@ from helpers.pretraining.barlow_twins import (
     encoder_path,
     pretrain_barlow_twins,
 )
-from helpers.pretraining.schedules import SupervisedPlan
-from helpers.pretraining.supervised import encoder_path as supervised_path
 from helpers.training.semantic import SemanticPlan, train_segmenter
 from helpers.training.watch import Check
 
 WEIGHTS = "weights.pt"
 N_CLASSES = 2
 METRICS = ("dice", "jaccard")
-# Sources of the pretrainings made here, and their seeds: none shares its first weights with
-# another, or with a run's.
-NATURAL, TISSUE = "natural", "tissue"
-MADE_HERE = {"supervised-natural": 1001, "barlow-natural": 1002, "barlow-tissue": 1003}
+# Self-supervised starts made here, by the weights that they begin from.
+MADE_HERE = {"barlow-tissue": "random", "imagenet-barlow-tissue": "imagenet-lite0"}
+# Seed of the first pretraining: none shares its first weights with a run's.
+FIRST_SEED = 1003
 
 Tasks = Mapping[str, ForegroundTask]
 
@@ -91,15 +88,16 @@ class SelfSupervision:
     """One Barlow Twins pretraining.
 
     Attributes:
-        source: ``"natural"``: generated pictures; ``"tissue"``: patches of the tasks' training and
-            validation images, equally many of each task.
-        n_source, source_size: how many, and side in pixels.
+        datasets: patches are of their training and validation images, equally many of each.
+        start: ``"random"`` or published weights (:func:`load_initialisation`).
+        n_source, source_size: how many patches, and their side in pixels.
         encoder: name (:class:`helpers.models.encoders.EncoderSpec`).
         seed: of weights, patches and views.
         device, threads: of the computation.
     """
 
-    source: str
+    datasets: tuple[str, ...]
+    start: str
     n_source: int
     source_size: int
     encoder: str
@@ -123,7 +121,7 @@ class Start:
 
     name: str
     encoder: str
-    made_by: Pretraining | SelfSupervision | None = None
+    made_by: SelfSupervision | None = None
     content: str = ""
 
 
@@ -150,7 +148,7 @@ class Fitting:
     threads: int
 
 
-Trial = Pretraining | SelfSupervision | Fitting
+Trial = SelfSupervision | Fitting
 FolderOf = Callable[[Trial], Path]
 
 
@@ -177,19 +175,20 @@ def unlabelled(trial: SelfSupervision, tasks: Tasks) -> np.ndarray:
     """The pictures of a pretraining, uint8 (n, size, size, 3).
 
     Raises:
-        DataError: tissue is asked for and there are no tasks.
+        DataError: there is no tissue of the other kind.
     """
-    if trial.source == NATURAL:
-        return generated_natural(trial.n_source, 0, trial.source_size).images
-    if not tasks:
+    if not trial.datasets:
         raise DataError(
-            "no tissue images to pretrain on: expected at least one data set of glands or nuclei"
+            "no tissue images to pretrain on: self-supervised starts of glands see nuclei, those "
+            "of nuclei see glands. Name at least one data set of each kind, or take "
+            f"{' and '.join(MADE_HERE)} out of the starts."
         )
-    shares = np.array_split(np.arange(trial.n_source), len(tasks))
+    shares = np.array_split(np.arange(trial.n_source), len(trial.datasets))
     parts = []
-    for place, (task, rows) in enumerate(zip(tasks.values(), shares, strict=True)):
+    for place, (name, rows) in enumerate(zip(trial.datasets, shares, strict=True)):
         rng = np.random.default_rng([trial.seed, place])
-        pictures = [image for name in ("train", "validation") for image in task.part(name).images]
+        both = map(tasks[name].part, ("train", "validation"))
+        pictures = [image for part in both for image in part.images]
         parts.append(random_patches(pictures, len(rows), trial.source_size, rng))
     return np.concatenate(parts)
 
@@ -197,19 +196,29 @@ def unlabelled(trial: SelfSupervision, tasks: Tasks) -> np.ndarray:
 # ------------------------------------------------------------------------------------ the starts
 
 
-def starts(p: Any) -> dict[str, Start]:
-    """Starting points by name, as they were asked for."""
-    made = {
-        "supervised-natural": partial(_classification, p),
-        "barlow-natural": partial(_twins, p, NATURAL),
-        "barlow-tissue": partial(_twins, p, TISSUE),
-    }
-    return {
-        name: Start(name, p.encoder, made[name]())
-        if name in made
-        else Start(name, p.encoder, content=_content(name))
-        for name in p.starts
-    }
+def start_of(p: Any, name: str, dataset: str, seed: int) -> Start:
+    """A starting point for a training on a data set, in one run."""
+    if name not in MADE_HERE:
+        return Start(name, p.encoder, content=_content(name))
+    begun = MADE_HERE[name]
+    plan = BarlowTwinsPlan(
+        steps=p.twin_steps,
+        batch_size=p.twin_batch,
+        learning_rate=p.twin_rate,
+        projector=(p.twin_width,) * 3,
+        setting="pathology",
+        precision=precision_name(p),
+    )
+    made_by = filled(
+        SelfSupervision,
+        p,
+        datasets=tuple(p.glands if dataset in p.nuclei else p.nuclei),
+        start=begun,
+        plan=plan,
+        seed=FIRST_SEED + seed % p.pretrainings,
+        **_machine(p),
+    )
+    return Start(name, p.encoder, made_by, _content(begun))
 
 
 # Once per process: a chapter's trials all mean the same file.
@@ -220,44 +229,30 @@ def _machine(p: Any) -> dict:
     return {"device": resolve_device(p.device).type, "threads": p.threads}
 
 
-def _classification(p: Any) -> Pretraining:
-    plan = SupervisedPlan(
-        epochs=p.source_epochs,
-        batch_size=p.source_batch,
-        learning_rate=p.source_rate,
-        precision=precision_name(p),
+def pretrain(p: Any, tasks: Tasks) -> dict[SelfSupervision, dict]:
+    """All pretrainings of the starts that are made here; those already there are read."""
+    made = dict.fromkeys(
+        start_of(p, name, names[0], seed).made_by
+        for name in p.starts
+        if name in MADE_HERE
+        for names in p.kinds.values()
+        for seed in p.seeds
     )
-    source = Source(GENERATED, p.n_source, 256, p.source_size)
-    return Pretraining(source, p.encoder, plan, MADE_HERE["supervised-natural"], **_machine(p))
-
-
-def _twins(p: Any, source: str) -> SelfSupervision:
-    plan = BarlowTwinsPlan(
-        steps=p.twin_steps,
-        batch_size=p.twin_batch,
-        learning_rate=p.twin_rate,
-        projector=(p.twin_width,) * 3,
-        setting="pathology" if source == TISSUE else "natural",
-        precision=precision_name(p),
-    )
-    seed = MADE_HERE[f"barlow-{source}"]
-    return filled(SelfSupervision, p, source=source, plan=plan, seed=seed, **_machine(p))
-
-
-def pretrain(p: Any, tasks: Tasks) -> dict[str, dict]:
-    """Pretrainings of the starts that are made here, by name; those already there are read."""
-    made = {name: start.made_by for name, start in starts(p).items() if start.made_by is not None}
-    work = partial(_run_pretraining, tasks=_own(p, tasks))
-    results = run_trials(list(made.values()), work, partial(store, p, tasks), worker_count(p))
+    work = partial(_run_pretraining, tasks=tasks)
+    results = run_trials(list(made), work, partial(store, p, tasks), worker_count(p))
     return dict(zip(made, results, strict=True))
 
 
-def _run_pretraining(trial: Pretraining | SelfSupervision, folder: Path, tasks: Tasks) -> dict:
-    if isinstance(trial, Pretraining):
-        return run_pretraining(trial, folder, runs_dir() / "data" / "classified")
+def _run_pretraining(trial: SelfSupervision, folder: Path, tasks: Tasks) -> dict:
     torch.set_num_threads(trial.threads)
-    images, spec = unlabelled(trial, tasks), EncoderSpec(trial.encoder)
-    log = pretrain_barlow_twins(images, spec, trial.plan, trial.seed, folder, device=trial.device)
+    spec = EncoderSpec(trial.encoder)
+    start = None
+    if trial.start != RANDOM:
+        start = load_initialisation(trial.start, trial.seed, spec, progress=False)
+    images = unlabelled(trial, tasks)
+    log = pretrain_barlow_twins(
+        images, spec, trial.plan, trial.seed, folder, device=trial.device, start=start
+    )
     return {
         "losses": [round(loss, 5) for loss in log.losses],
         "looks": [asdict(look) for look in log.looks],
@@ -276,20 +271,12 @@ def open_start(start: Start, seed: int, folder_of: FolderOf) -> SavedEncoder:
         DataError: weights are missing or damaged (see
             :func:`helpers.models.initialisations.load_initialisation`).
     """
-    made_by = start.made_by
-    if made_by is None:
+    if start.made_by is None:
         return load_initialisation(start.name, seed, EncoderSpec(start.encoder), progress=False)
-    if isinstance(made_by, Pretraining):
-        return load_encoder(supervised_path(folder_of(made_by), made_by.plan.epochs))
-    return load_encoder(encoder_path(folder_of(made_by), made_by.plan.steps))
+    return load_encoder(encoder_path(folder_of(start.made_by), start.made_by.plan.steps))
 
 
 # --------------------------------------------------------------------------- where trials lie
-
-
-def _own(p: Any, tasks: Tasks) -> dict[str, ForegroundTask]:
-    """The tasks that the parameters name, without those that a chapter opens besides."""
-    return {name: tasks[name] for name in (*p.glands, *p.nuclei)}
 
 
 @cache
@@ -299,16 +286,14 @@ def _code(module: str) -> str:
 
 
 def store(p: Any, tasks: Tasks, trial: Trial) -> TrialStore:
-    """Where a trial lies; one on tissue depends on the tissue, one on pictures does not."""
-    folder = runs_dir() / "trials"
-    if isinstance(trial, Pretraining):
-        return TrialStore(folder / "pretrained", _code("helpers.experiments.pretrained"), "")
-    content = {name: task.content for name, task in _own(p, tasks).items()}
-    if isinstance(trial, SelfSupervision):
-        seen = fingerprints.of_json(content) if trial.source == TISSUE else ""
-        return TrialStore(folder / "twins", _code(__name__), seen)
-    used = {name: tasks[name].content for name in (trial.arm.dataset, *trial.arm.tested)}
-    return TrialStore(folder / "fitted", _code(__name__), fingerprints.of_json([content, used]))
+    """Where a trial lies: it depends on the data sets that it, or its start, has seen."""
+    used = list(trial.datasets) if isinstance(trial, SelfSupervision) else []
+    if isinstance(trial, Fitting):
+        made_by = trial.start.made_by
+        used = [trial.arm.dataset, *trial.arm.tested, *(made_by.datasets if made_by else ())]
+    content = fingerprints.of_json({name: tasks[name].content for name in used})
+    kind = "twins" if isinstance(trial, SelfSupervision) else "fitted"
+    return TrialStore(runs_dir() / "trials" / kind, _code(__name__), content)
 
 
 def folders(p: Any, tasks: Tasks) -> FolderOf:
@@ -333,7 +318,7 @@ def fitting(p: Any, tasks: Tasks, arm: Arm) -> Fitting:
     plan = filled(SemanticPlan, p, decay_power=0, **own)
     return Fitting(
         arm,
-        starts(p)[arm.start],
+        start_of(p, arm.start, arm.dataset, arm.seed),
         plan,
         p.decoder_width,
         curve=arm.budget == p.budgets[0] and p.looks > 1,

@@ -27,7 +27,8 @@ from torch import Tensor, nn
 
 from helpers.errors import ParameterError
 from helpers.models.device import autocast, resolve_device
-from helpers.models.encoders import EncoderSpec, build_encoder
+from helpers.models.encoders import EncoderSpec, SavedEncoder
+from helpers.models.weights import weights_digest
 from helpers.pretraining.collapse import effective_rank, relative_spread
 from helpers.pretraining.moco_views import unit
 from helpers.pretraining.progress import STEPS
@@ -179,6 +180,7 @@ def pretrain_barlow_twins(
     folder: Path,
     on_step: OnStep | None = None,
     device: str = "cpu",
+    start: SavedEncoder | None = None,
 ) -> BarlowTwinsLog:
     """Pretrain an encoder; resume, or return at once if it is done.
 
@@ -196,6 +198,7 @@ def pretrain_barlow_twins(
             because reading a loss makes the processor wait. Steps that are done again after an
             interruption are called again.
         device: ``"cpu"``, ``"cuda"``, ``"mps"`` or ``"auto"``.
+        start: weights to begin from, with mean and std of their inputs; random ones otherwise.
 
     Raises:
         ParameterError: fewer images than a batch, a device that is not there, or the training
@@ -207,17 +210,20 @@ def pretrain_barlow_twins(
             f"batch_size={plan.batch_size}: more than the {len(images)} images. Lower it."
         )
     statistics = channel_statistics(images, spec.channels)
+    if start is not None:
+        statistics = list(start.mean), list(start.std)
     known = {
         "encoder": asdict(spec),
         "plan": asdict(plan),
         "seed": seed,
         "images": [images.shape, *statistics],
+        "start": "" if start is None else weights_digest(start.encoder),
     }
     # As JSON gives it back: lists for tuples.
     identity = json.loads(json.dumps(known))
 
     def run() -> BarlowTwinsLog:
-        setting = Setting(spec, plan, seed, statistics, resolve_device(device))
+        setting = Setting(spec, plan, seed, statistics, resolve_device(device), start)
         return _Run(images, setting).go(folder, identity, on_step)
 
     return once(folder, identity, _Run.as_log, run)
@@ -235,7 +241,7 @@ class _Run(StepwiseRun):
         plan, seed = self.plan, self.seed
         stains = fit_stains(images) if plan.setting == "pathology" else None
         self.views = TwinViews(images.shape[1], plan.setting, stains)
-        network = TwinNetwork(build_encoder(self.spec, seed), plan.projector, seed)
+        network = TwinNetwork(self.first_encoder(), plan.projector, seed)
         self.network = network.to(self.device, memory_format=torch.channels_last)
         groups = parameter_groups(self.network, plan.weight_decay)
         self.optimiser = torch.optim.AdamW(groups, lr=plan.learning_rate, betas=BETAS)

@@ -38,7 +38,8 @@ from torch import Tensor, nn
 
 from helpers.errors import ParameterError
 from helpers.models.device import resolve_device
-from helpers.models.encoders import EncoderSpec, build_encoder
+from helpers.models.encoders import EncoderSpec, SavedEncoder
+from helpers.models.weights import weights_digest
 from helpers.pretraining.moco_views import Pairs, PairSource, identify
 from helpers.pretraining.momentum import MomentumContrast
 from helpers.pretraining.stepwise import (
@@ -144,6 +145,7 @@ def pretrain_moco(
     folder: Path,
     on_step: OnStep | None = None,
     device: str = "cpu",
+    start: SavedEncoder | None = None,
 ) -> MocoLog:
     """Pretrain an encoder; resume, or return at once if it is done.
 
@@ -163,6 +165,7 @@ def pretrain_moco(
             because reading a loss makes the processor wait. Steps that are done again after an
             interruption are called again.
         device: ``"cpu"``, ``"cuda"``, ``"mps"`` or ``"auto"``.
+        start: weights to begin from, with mean and std of their inputs; random ones otherwise.
 
     Raises:
         ParameterError: groups or queue that do not fit, a device that is not there, or the training
@@ -176,13 +179,16 @@ def pretrain_moco(
         "plan": {**asdict(plan), "queue": queue},
         "seed": seed,
         "images": [len(images), fingerprint],
+        "start": "" if start is None else weights_digest(start.encoder),
     }
     # As JSON gives it back: lists for tuples.
     identity = json.loads(json.dumps(known))
 
     def run() -> MocoLog:
         statistics = channel_statistics(images, spec.channels)
-        setting = Setting(spec, plan, seed, statistics, resolve_device(device))
+        if start is not None:
+            statistics = start.mean, start.std
+        setting = Setting(spec, plan, seed, statistics, resolve_device(device), start)
         return _Run(images, ids, setting).go(folder, identity, on_step)
 
     return once(folder, identity, _Run.as_log, run)
@@ -199,7 +205,7 @@ class _Run(StepwiseRun):
         plan, seed = self.plan, self.seed
         self.source = PairSource(images, ids, seed, self.device)
         queue = queue_length(plan, len(images))
-        network = MomentumContrast(build_encoder(self.spec, seed), plan, queue, seed)
+        network = MomentumContrast(self.first_encoder(), plan, queue, seed)
         self.network = network.to(self.device, memory_format=torch.channels_last)
         self.optimiser = build_optimiser(self.network, plan)
         self.log = MocoLog()

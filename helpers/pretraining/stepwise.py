@@ -9,6 +9,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +20,13 @@ from torch import Tensor, nn
 
 from helpers.errors import ParameterError
 from helpers.models.device import read_every, set_rate
-from helpers.models.encoders import EncoderSpec, normalise, save_encoder
+from helpers.models.encoders import (
+    EncoderSpec,
+    SavedEncoder,
+    build_encoder,
+    normalise,
+    save_encoder,
+)
 from helpers.pretraining.progress import (
     AsLog,
     finished_log,
@@ -133,6 +140,7 @@ class Setting:
         seed: of all that is random.
         statistics: mean and std per channel by which inputs are normalised.
         device: of the computation.
+        start: weights to begin from; ``None`` draws them.
     """
 
     spec: EncoderSpec
@@ -140,6 +148,7 @@ class Setting:
     seed: int
     statistics: tuple[tuple[float, ...], tuple[float, ...]]
     device: torch.device
+    start: SavedEncoder | None = None
 
 
 class StepwiseRun(ABC):
@@ -157,8 +166,14 @@ class StepwiseRun(ABC):
     def __init__(self, setting: Setting) -> None:
         self.spec, self.plan, self.seed = setting.spec, setting.plan, setting.seed
         self.statistics, self.device = setting.statistics, setting.device
-        self.read_every = read_every(self.device)
+        self.start, self.read_every = setting.start, read_every(self.device)
         self.counted = 0.0
+
+    def first_encoder(self) -> nn.Module:
+        """The encoder before the first step."""
+        if self.start is None:
+            return build_encoder(self.spec, self.seed)
+        return deepcopy(self.start.encoder).train()
 
     @property
     @abstractmethod

@@ -7,7 +7,7 @@ from helpers.book.claims import judge
 from helpers.chapters.initialisation import CLAIMS, DOMAIN, GLANDS, Parameters, arms
 from helpers.errors import ParameterError
 
-STARTS = ["random", "supervised-natural", "barlow-natural", "barlow-tissue"]
+STARTS = ["random", "imagenet-lite0", "barlow-tissue", "imagenet-barlow-tissue"]
 
 
 def made(dice, seeds=range(5)) -> results.Cells:

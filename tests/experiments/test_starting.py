@@ -3,6 +3,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+import torch
 
 from helpers.book.parameters import StartingParameters
 from helpers.data.patches import random_patches
@@ -10,14 +11,12 @@ from helpers.errors import DataError
 from helpers.experiments import starting
 from helpers.experiments.foreground import (
     ForegroundSettings,
-    ForegroundTask,
     Pictures,
     prepare_foreground,
 )
 from helpers.experiments.starting import (
     Arm,
     Fitting,
-    SelfSupervision,
     Start,
     load_fitted,
     masks_of,
@@ -28,8 +27,8 @@ from helpers.experiments.starting import (
 )
 from helpers.metrics.semantic import image_confusions
 from helpers.models.encoders import EncoderSpec, SavedEncoder, build_encoder
+from helpers.models.initialisations import LITE0, load_initialisation
 from helpers.models.sliding import predict_sliding_classes
-from helpers.pretraining.barlow_twins import BarlowTwinsPlan
 from helpers.training.semantic import SemanticPlan
 
 PLAN = SemanticPlan(
@@ -65,7 +64,7 @@ def parameters(**changes):
         "device": "cpu",
         "precision": "float32",
     }
-    small |= {"glands": [], "nuclei": ["one", "other"], "starts": ["random", "barlow-tissue"]}
+    small |= {"glands": ["other"], "nuclei": ["one"], "starts": ["random", "barlow-tissue"]}
     return StartingParameters.check({**small, **changes})
 
 
@@ -82,7 +81,7 @@ def test_a_chapter_run_is_measured_as_its_kept_weights_say(tasks, tmp_path, monk
     monkeypatch.setattr(starting, "runs_dir", lambda: tmp_path)
     p = parameters()
     pretrainings = starting.pretrain(p, tasks)
-    assert list(pretrainings) == ["barlow-tissue"]
+    assert [trial.datasets for trial in pretrainings] == [("one",), ("other",)]
     arms = [ARM, replace(ARM, start="barlow-tissue"), replace(ARM, share=0.5)]
     models = starting.run(p, arms, tasks)
     for arm in arms[:2]:
@@ -128,11 +127,15 @@ def test_fewer_images_are_fewer_steps_only_with_equal_epochs(tasks, budget, step
     assert json.dumps(asdict(trial))
 
 
-def test_no_start_begins_as_another_one_or_as_a_run():
-    p = parameters(starts=["random", *starting.MADE_HERE], seeds=list(range(10)))
-    made = [one.made_by.seed for one in starting.starts(p).values() if one.made_by]
-    assert len(set(made)) == 3
-    assert not set(made) & set(p.seeds)
+def test_runs_take_pretrainings_in_turn_and_none_begins_as_a_run():
+    starts = ["random", *starting.MADE_HERE]
+    p = parameters(starts=starts, seeds=[0, 1, 2, 3], pretrainings=3, encoder=LITE0.name)
+    for name, begun in starting.MADE_HERE.items():
+        made = [starting.start_of(p, name, "one", seed).made_by for seed in p.seeds]
+        assert [one.start for one in made] == [begun] * 4
+        assert made[0] == made[3]
+        assert len({one.seed for one in made}) == 3
+        assert not {one.seed for one in made} & set(p.seeds)
 
 
 def test_equal_trials_are_equal_and_other_runs_differ(tasks, tmp_path):
@@ -184,16 +187,32 @@ def test_patches_lie_inside_their_pictures_and_small_ones_are_reflected():
     assert (found[1][:10] == found[1][19:9:-1]).all()
 
 
-def test_tissue_is_of_all_tasks_and_of_no_test_image(tasks):
-    plan = BarlowTwinsPlan(steps=1, batch_size=4, projector=(8, 8))
-    trial = SelfSupervision("tissue", 10, 64, "unet-2", plan, 0, "cpu", 1)
+def test_tissue_is_of_the_other_kind_and_of_no_test_image(tasks):
+    p = parameters(glands=["other"], nuclei=["one"], source_size=64)
+    trial = starting.start_of(p, "barlow-tissue", "one", 0).made_by
+    assert trial.datasets == ("other",)
     patches = unlabelled(trial, tasks)
-    assert patches.shape == (10, 64, 64, 3)
+    assert patches.shape == (64, 64, 64, 3)
+    task = tasks["other"]
+    seen = [image for part in ("train", "validation") for image in task.part(part).images]
+    assert all(any((row == image).all() for image in seen) for row in patches)
+    held = [image for name in tasks for image in tasks[name].part("test").images]
+    assert not any((row == image).all() for row in patches for image in held)
+    with pytest.raises(DataError, match="at least one data set of each kind"):
+        unlabelled(replace(trial, datasets=()), tasks)
 
-    def whole(task: ForegroundTask, *parts):
-        return [image for part in parts for image in task.part(part).images]
 
-    for rows, task in zip((patches[:5], patches[5:]), tasks.values(), strict=True):
-        seen = whole(task, "train", "validation")
-        assert all(any((row == image).all() for image in seen) for row in rows)
-        assert not any((row == image).all() for row in rows for image in whole(task, "test"))
+def test_tissue_from_imagenet_begins_there(tasks, tmp_path, monkeypatch):
+    """At a learning rate at which nothing moves, weights and statistics are those of ImageNet."""
+    monkeypatch.setattr(starting, "runs_dir", lambda: tmp_path)
+    starts = ["random", "imagenet-barlow-tissue"]
+    p = parameters(starts=starts, encoder=LITE0.name, twin_rate=1e-12)
+    starting.pretrain(p, tasks)
+    start = starting.start_of(p, starts[1], "one", 0)
+    saved = starting.open_start(start, 0, starting.folders(p, tasks))
+    published = load_initialisation("imagenet-lite0", 0)
+    assert (saved.mean, saved.std) == (published.mean, published.std)
+    for (name, value), other in zip(
+        saved.encoder.named_parameters(), published.encoder.parameters(), strict=True
+    ):
+        torch.testing.assert_close(value, other, atol=1e-6, rtol=0, msg=name)
