@@ -10,6 +10,7 @@ from pathlib import Path
 
 from helpers.errors import UserError
 from helpers.paths import PROJECT, bundle_dir, code_cache, data_dir, runs_dir, why_not_writable
+from helpers.text import aligned
 
 MIN_MEMORY_GB = 4
 MIN_DISK_GB = 5
@@ -56,12 +57,7 @@ def examine() -> list[Finding]:
 
 def format_findings(findings: list[Finding]) -> str:
     """The report: ``[OK]`` or ``[FAIL]``, what, what was found."""
-    width = max(len(finding.what) for finding in findings)
-    lines = [
-        f"[{'OK' if f.ok else 'FAIL'}]".ljust(7) + f.what.ljust(width + 2) + f.found
-        for f in findings
-    ]
-    return "\n".join(lines)
+    return aligned([(f"[{'OK' if f.ok else 'FAIL'}]", f.what, f.found) for f in findings])
 
 
 def _python() -> Iterator[Finding]:

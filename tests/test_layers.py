@@ -21,7 +21,7 @@ LAYERS = [
     {"models", "features", "quantization", "retention", "views"},
     {"data"},
     {"metrics"},
-    {"files", "fingerprints", "leftovers", "locks", "randomness"},
+    {"files", "fingerprints", "leftovers", "locks", "randomness", "text"},
     {"paths"},
     {"errors"},
 ]

@@ -11,6 +11,7 @@ from helpers.annotate.candidates import MARK, companions
 from helpers.annotate.choose import OWN_DRAWS, RANDOM_DRAWS, Choice
 from helpers.annotate.sheet import MOST, write_sheets
 from helpers.files import write_csv, write_json
+from helpers.text import aligned
 
 SELECTION, SKIPPED, MAP = "selection.csv", "skipped.csv", "map.csv"
 SHEET = "contact-sheet"
@@ -123,12 +124,7 @@ def _table(choice: Choice) -> str:
     columns = ["rank", "file", *(["page"] if several else [])]
     columns += ["top", "left"] if choice.request.cut.size else []
     columns += ["stands_for"]
-    lines = [columns, *([_cell(row[name]) for name in columns] for row in rows[:SHOWN])]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
-    text = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    ]
+    text = [aligned([columns, *([_cell(row[name]) for name in columns] for row in rows[:SHOWN])])]
     if len(rows) > SHOWN:
         text.append(f"... and {len(rows) - SHOWN:,} more in {SELECTION}")
     if len(rows) > MOST:

@@ -17,6 +17,7 @@ from helpers.data.fetch import fingerprint_of
 from helpers.data.manifest import load_manifest
 from helpers.data.readers import Item, Reading
 from helpers.errors import DataError, NoLabelsError
+from helpers.text import aligned
 
 SHOWN_PROBLEMS = 10
 SHOWN_LOST = 5
@@ -291,19 +292,9 @@ _LEFT = {"data set", "source", "type"}
 
 def format_table(reports: Sequence[CheckReport]) -> str:
     """Reports as text: a table (per image: smallest / median / largest), then the remarks."""
-    rows = [_COLUMNS, *(_row(report) for report in reports)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
-    lines = []
-    for row in rows:
-        cells = [
-            text.ljust(width) if column in _LEFT else text.rjust(width)
-            for text, width, column in zip(row, widths, _COLUMNS, strict=True)
-        ]
-        lines.append("  ".join(cells).rstrip())
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    for report in reports:
-        lines += _remarks(report)
-    return "\n".join(lines)
+    right = [place for place, name in enumerate(_COLUMNS) if name not in _LEFT]
+    table = aligned([_COLUMNS, *map(_row, reports)], right)
+    return "\n".join([table, *(line for report in reports for line in _remarks(report))])
 
 
 def _row(report: CheckReport) -> tuple[str, ...]:

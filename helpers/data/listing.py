@@ -5,6 +5,7 @@ import textwrap
 from helpers.data.fetch import fingerprint_of
 from helpers.data.manifest import Entry, load_manifest
 from helpers.paths import bundle_dir
+from helpers.text import aligned
 
 LICENCE_WIDTH = 40
 
@@ -12,12 +13,7 @@ LICENCE_WIDTH = 40
 def list_entries() -> str:
     """A table of all entries: name, kind, where it is, how it is got, licence, title."""
     rows = [("name", "kind", "here", "access", "licence", "title")]
-    rows += [_row(entry) for entry in load_manifest().entries.values()]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
-    return "\n".join(
-        "  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[-1]])
-        for row in rows
-    )
+    return aligned([*rows, *map(_row, load_manifest().entries.values())])
 
 
 def _row(entry: Entry) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from helpers.files import write_csv, write_json
 from helpers.metrics import bootstrap_interval
 from helpers.own_model.checkpoint import CELLPOSE_WIDTH, Model
 from helpers.own_model.retention import Comparison, Side
+from helpers.text import aligned
 
 TABLE, IMAGES, RECORD, FIGURE = "retention.csv", "images.csv", "retention.json", "retention.png"
 SHOWN = {"dice": "Dice", "iou": "IoU", "pq": "PQ", "ap_50": "AP@0.5"}
@@ -120,14 +121,14 @@ def in_words(comparison: Comparison, rows: Sequence[Row]) -> str:
 
 
 def _table(rows: Sequence[Row]) -> str:
-    wide = max(len("data set"), *(len(_label(row)) for row in rows))
-    head = f"{'data set':<{wide}}  metric  images  before   after    drop  95 % interval"
+    head = ("data set", "metric", "images", "before", "after", "drop", "95 % interval")
     lines = [
-        f"{_label(row):<{wide}}  {SHOWN[row.metric]:<6}  {row.n:>6}  {row.before:6.3f}  "
-        f"{row.after:6.3f}  {row.drop:+6.3f}  {_interval(row)}"
+        [_label(row), SHOWN[row.metric], row.n]
+        + [f"{value:.3f}" for value in (row.before, row.after)]
+        + [f"{row.drop:+.3f}", _interval(row)]
         for row in rows
     ]
-    return "\n".join([head, *lines])
+    return aligned([head, *lines], right=range(2, 6))
 
 
 def _label(row: Row) -> str:

@@ -199,9 +199,9 @@ def test_a_name_without_reader_says_so_if_asked_for(manifest):
 def test_table_has_one_row_per_data_set_and_reports_go_to_json(manifest):
     reports = check_all(progress=False)
     lines = format_table(reports).splitlines()
-    assert [line.split()[0].split(":")[0] for line in lines[2:5]] == ["folder", "away", "broken"]
-    assert "0 / 2 / 2" in lines[2]
-    assert "(not here)" in lines[3]
+    assert [line.split()[0].split(":")[0] for line in lines[1:4]] == ["folder", "away", "broken"]
+    assert "0 / 2 / 2" in lines[1]
+    assert "(not here)" in lines[2]
     assert "  PROBLEM: broken: cannot be opened" in lines
     assert json.loads(json.dumps([report.as_dict() for report in reports]))[0]["n_instances"] == 4
 
