@@ -260,7 +260,14 @@ class DetectorParameters(ChapterParameters):
         "one", description="every object of the source just an object, or of its class (published)"
     )
     max_source_test: int = Field(8, ge=1, description="pictures that source AP is measured on")
-    encoder: str = Field("unet-4", description="unet-W, resnet18, vit-..., tu-... (timm)")
+    encoder: str = Field(
+        "tu-tf_efficientnet_lite0", description="unet-W, resnet18, vit-..., tu-... (timm)"
+    )
+    backbone: str = Field(
+        "imagenet-lite0",
+        description="weights that backbones, but for scratch, begin from: published, or random",
+    )
+    optimiser: Literal["sgd", "adamw"] = Field("adamw", description="of detectors (published: sgd)")
     width: int = Field(16, ge=8, description="channels of pyramid and heads (published: 256)")
     heads: Literal["small", "livecell"] = Field("small", description="layers of the heads")
     pretrainings: int = Field(1, ge=1, description="of each start; draws take them in turn")
@@ -273,7 +280,7 @@ class DetectorParameters(ChapterParameters):
     anchor_weight: float = Field(0.1, ge=0, description="of L2-SP (not published; 0: decay)")
     source_batch: int = Field(2, ge=1, description="pictures per step")
     source_crop: int = Field(96, ge=32, description="side of crops of the source")
-    source_rate: float = Field(0.05, gt=0, description="learning rate on the source")
+    source_rate: float = Field(0.0006, gt=0, description="learning rate on the source")
     contrast_batch: int = Field(32, ge=8, multiple_of=4, description="patches per step of MoCo")
     contrast_rate: float = Field(0.03, gt=0, description="learning rate of MoCo")
     key_momentum: float = Field(0.99, ge=0, le=1, description="of MoCo (published: 0.999)")
@@ -284,7 +291,7 @@ class DetectorParameters(ChapterParameters):
     steps: int = Field(40, ge=1, description="of fine-tuning, the same for every share")
     batch_size: int = Field(2, ge=1, description="images per step")
     crop: int = Field(96, ge=32, description="side of crops of cells in pixels")
-    learning_rate: float = Field(0.08, gt=0, description="of fine-tuning")
+    learning_rate: float = Field(0.0006, gt=0, description="of fine-tuning")
     areas: Literal["coco", "livecell"] = Field("livecell", description="of cells, with the limits")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="to train on")
     precision: Literal["auto", "bfloat16", "float32"] = Field(
@@ -351,10 +358,10 @@ class StartingParameters(ChapterParameters):
         ["steps"], description="equal steps for all shares, or epochs (fewer steps for less data)"
     )
     seeds: list[Seed] = Field([0, 1], description="one training each (published: five)")
-    gland_steps: int = Field(30, ge=1, description="of a training on glands, with all images")
-    nucleus_steps: int = Field(15, ge=1, description="the same on nuclei (published: half)")
+    gland_steps: int = Field(50, ge=1, description="of a training on glands, with all images")
+    nucleus_steps: int = Field(30, ge=1, description="the same on nuclei (published: half)")
     batch_size: int = Field(4, ge=1, description="crops per step (not published)")
-    crop: int = Field(48, ge=16, description="side of the random crops (published: 256)")
+    crop: int = Field(64, ge=16, description="side of the random crops (published: 256)")
     translate: float = Field(0.1, ge=0, lt=1, description="random shift, share of the crop")
     optimiser: Literal["adam", "sgd"] = Field("adam", description="not published")
     learning_rate: float = Field(0.001, gt=0, description="constant (published: 0.0001)")

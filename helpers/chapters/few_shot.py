@@ -31,8 +31,8 @@ OF_ROUND = ("contrast_losses", "matches", "source_losses", "moved", "distance", 
 class Parameters(DetectorParameters):
     """Those of the chapters on few-shot cells, starts and shares."""
 
-    starts: list[Literal["scratch", "source", "source, longer", "MoCo", "CUPre"]] = Field(
-        list(STARTS), description="of the detector; the third: the source for all steps of CUPre"
+    starts: list[Literal["scratch", "ImageNet", "source", "source, longer", "MoCo", "CUPre"]] = (
+        Field(list(STARTS), description="of the detector; longer: the source for all CUPre's steps")
     )
     shares: list[Share] = Field([0.1, 1.0], description="of the training images (published: 0.05)")
 

@@ -4,6 +4,7 @@ from itertools import product
 from typing import Any
 
 from helpers.experiments.few_shot import CUPRE, GROUPS, LONGER, SOURCE, Arm
+from helpers.models.initialisations import RANDOM
 from helpers.pretraining.moco import MocoPlan, queue_length
 
 WEIGHT, ROUNDS, PART = "weight of L2-SP", "rounds", "share of steps on cells"
@@ -52,7 +53,9 @@ def cases(p: Any) -> list[tuple[dict[str, Any], Arm]]:
     for name in dict.fromkeys([p.encoder, *p.encoders] if p.encoders else []):
         plain = not any(word in name.lower() for word in TRANSFORMERS)
         more = {"encoder": name, "family": "convolutional" if plain else "transformer"}
-        wanted += [("backbones", start, p.cells, {"encoder": name}, more) for start in three]
+        # Published weights are of the chapter's own backbone.
+        own = {"encoder": name} | ({} if name == p.encoder else {"backbone": RANDOM})
+        wanted += [("backbones", start, p.cells, own, more) for start in three]
     for name in p.unseen:
         wanted += [("elsewhere", start, name, {}, {}) for start in three]
         wanted.append(("elsewhere", OWN, name, {"cells": name}, {}))

@@ -3,9 +3,11 @@
 The paper's pipeline has three stages: a detector learns from labelled everyday pictures
 (``source``); its backbone then learns from cells without annotation, in turn with more of the first
 (``rounds``: AMT2, CUPre); few annotated cells finish it (``few-shot``). MoCo on cells alone
-(``MoCo``) and no pretraining are the other starts; the control, ``source, longer``, spends the
-steps of both sides of AMT2 on the source. Every stage is a trial of its own: a pretraining serves
-every share of the annotated images and every draw of it, whichever chapter asks for it.
+(``MoCo``) and no pretraining (``scratch``) are other starts; the control, ``source, longer``,
+spends the steps of both sides of AMT2 on the source. But for ``scratch`` all backbones begin with
+published weights of ImageNet, which alone are a start, too (``ImageNet``). Every stage is a trial
+of its own: a pretraining serves every share of the annotated images and every draw of it, whichever
+chapter asks for it.
 """
 
 import json
@@ -47,14 +49,16 @@ from helpers.models.cascade import (
 )
 from helpers.models.cascade_heads import HeadSpec
 from helpers.models.device import resolve_device
-from helpers.models.encoders import EncoderSpec, load_encoder, save_encoder
+from helpers.models.encoders import EncoderSpec, SavedEncoder, load_encoder, save_encoder
+from helpers.models.initialisations import RANDOM, load_initialisation
 from helpers.paths import runs_dir
 from helpers.pretraining.amt2 import detector_path, load_detector, pretrain_amt2
 from helpers.pretraining.moco import MocoPlan, encoder_path, pretrain_moco
 from helpers.training.detection import DetectionPlan, DetectorTraining, train_detector
 
-SCRATCH, SOURCE, LONGER, MOCO, CUPRE = "scratch", "source", "source, longer", "MoCo", "CUPre"
-STARTS = (SCRATCH, SOURCE, LONGER, MOCO, CUPRE)
+SCRATCH, PHOTOS, MOCO, CUPRE = "scratch", "ImageNet", "MoCo", "CUPre"
+SOURCE, LONGER = "source", "source, longer"
+STARTS = (SCRATCH, PHOTOS, SOURCE, LONGER, MOCO, CUPRE)
 DETECTOR, ENCODER, FOUND = "detector.pt", "encoder.pt", "found.json"
 # Parts of a batch that batch normalisation takes its statistics of in the contrast.
 GROUPS = 4
@@ -63,8 +67,8 @@ _SOURCE_SEED = 7
 # First weights and orders of the pretrainings: none shares them with another, or a fine-tuning.
 _SEEDS = {"source": 2001, "MoCo": 2002, "rounds": 2003}
 
-_NETWORK = ("encoder", "width", "heads", "device", "precision", "threads")
-_ON_SOURCE = ("source_classes", "source_batch", "source_rate", "source_crop")
+_NETWORK = ("encoder", "backbone", "width", "heads", "device", "precision", "threads")
+_ON_SOURCE = ("optimiser", "source_classes", "source_batch", "source_rate", "source_crop")
 _ON_CELLS = (
     *("n_patches", "patch_size", "seed", "queue"),
     *("contrast_steps", "contrast_batch", "contrast_rate", "key_momentum"),
@@ -74,7 +78,9 @@ READS = {
     "source": (*_NETWORK, *_ON_SOURCE, "warm_steps"),
     "MoCo": (*_NETWORK, *_ON_CELLS),
     "rounds": (*_NETWORK, *_ON_SOURCE, *_ON_CELLS, "source_steps", "rounds", "anchor_weight"),
-    "few-shot": (*_NETWORK, "steps", "batch_size", "crop", "learning_rate", "areas"),
+    "few-shot": (
+        *(*_NETWORK, "optimiser", "steps", "batch_size", "crop", "learning_rate", "areas"),
+    ),
 }
 
 
@@ -235,7 +241,7 @@ def prepare(p: Any, more: Iterable[str] = ()) -> Data:
 
 
 def start_of(p: Any, arm: Arm) -> Stage | None:
-    """The pretraining behind an arm; ``None`` for random weights."""
+    """The pretraining behind an arm; ``None`` where there is none but that of the backbone."""
     number = p.seeds.index(arm.seed) % p.pretrainings
     changed = dict(arm.changes)
     if arm.start == LONGER:
@@ -246,7 +252,7 @@ def start_of(p: Any, arm: Arm) -> Stage | None:
     def stage(kind: str, **seen: Any) -> Stage:
         return Stage(kind, _settings(p, kind), _SEEDS[kind] + 10 * number, **seen)
 
-    if arm.start == SCRATCH:
+    if arm.start in (SCRATCH, PHOTOS):
         return None
     if arm.start == MOCO:
         return stage("MoCo", cells=(p.cells,))
@@ -259,9 +265,10 @@ def start_of(p: Any, arm: Arm) -> Stage | None:
 
 def fine_tuning(p: Any, arm: Arm) -> Stage:
     """The trial behind an arm; the first draw on each pretraining is kept."""
+    changes = {"backbone": RANDOM} if arm.start == SCRATCH else {}
     return Stage(
         "few-shot",
-        _settings(p.model_copy(update=dict(arm.changes)), "few-shot"),
+        _settings(p.model_copy(update=changes | dict(arm.changes)), "few-shot"),
         arm.seed,
         cells=(arm.cells,),
         before=start_of(p, arm),
@@ -307,13 +314,13 @@ def _run(stage: Stage, folder: Path, data: Data) -> dict:
 
 
 def run_source(stage: Stage, folder: Path, data: Data) -> dict:
-    """Train a detector on the source from random weights; it stays in the stage's folder.
+    """Train a detector on the source; it stays in the stage's folder.
 
     Returns:
         Plain values: losses, average precision on the source's test images, seconds.
     """
     p, scenes = stage.p, source_scenes(stage, data)
-    detector = build_detector(detector_spec(p, scenes["classes"]), stage.seed)
+    detector = new_detector(p, scenes["classes"], stage.seed)
     log = _fit(detector, scenes["train"], source_plan(p, p.warm_steps), stage, folder)
     weights = {name: value.cpu() for name, value in detector.state_dict().items()}
     write_torch(folder / DETECTOR, weights)
@@ -326,14 +333,15 @@ def run_source(stage: Stage, folder: Path, data: Data) -> dict:
 
 
 def run_moco(stage: Stage, folder: Path, data: Data) -> dict:
-    """Pretrain the backbone alone by MoCo on unlabelled cells, from random weights.
+    """Pretrain the backbone alone by MoCo on unlabelled cells.
 
     Returns:
         Plain values: loss and matches of every step, seconds.
     """
     p = stage.p
     spec, patches = EncoderSpec(p.encoder), unlabelled(stage, data)
-    log = pretrain_moco(patches, spec, contrast_plan(p), stage.seed, folder, device=p.device)
+    start, plan = first_backbone(p), contrast_plan(p)
+    log = pretrain_moco(patches, spec, plan, stage.seed, folder, device=p.device, start=start)
     return {
         "losses": _rounded(log.losses),
         "matches": _rounded(log.matches),
@@ -349,7 +357,7 @@ def run_rounds(stage: Stage, folder: Path, data: Data) -> dict:
         the source before the first, seconds.
     """
     p, scenes, weight = stage.p, source_scenes(stage, data), stage.p.anchor_weight
-    detector = build_detector(detector_spec(p, scenes["classes"]), stage.before.seed)
+    detector = new_detector(p, scenes["classes"], stage.before.seed)
     load_detector(data.folder(stage.before) / DETECTOR, detector)
     anchor = anchor_backbone(detector, weight) if weight else None
     plan = source_plan(p, p.source_steps)
@@ -401,19 +409,33 @@ def open_detector(stage: Stage, n_classes: int, data: Data) -> Detector:
     """The detector of a fine-tuning before its first step.
 
     What the pretraining did not train is random and depends on the stage's seed alone: all of it
-    without one, pyramid and heads after MoCo, the layers whose outputs are classes after a source.
-    Inputs are normalised as in the pretraining (after MoCo by the cells' own statistics).
+    but a published backbone without one, pyramid and heads after MoCo, the layers whose outputs are
+    classes after a source. Inputs are normalised as in the pretraining.
     """
     p, before = stage.p, stage.before
     if before is not None and before.kind == "MoCo":
         saved = load_encoder(encoder_path(data.folder(before), before.p.contrast_steps))
         spec = detector_spec(p, n_classes, (saved.mean, saved.std))
         return build_detector(spec, stage.seed, saved)
-    detector = build_detector(detector_spec(p, n_classes), stage.seed)
+    detector = new_detector(p, n_classes, stage.seed)
     if before is not None:
         path = weights_path(before, data.folder(before))
         take_weights(detector, read_torch(path), path)
     return detector
+
+
+def first_backbone(p: Any) -> SavedEncoder | None:
+    """The published weights that backbones begin from; ``None`` for random ones."""
+    if p.backbone == RANDOM:
+        return None
+    return load_initialisation(p.backbone, 0, EncoderSpec(p.encoder), progress=False)
+
+
+def new_detector(p: Any, n_classes: int, seed: int) -> Detector:
+    """A detector as it begins: the seed gives all that is random."""
+    if (saved := first_backbone(p)) is None:
+        return build_detector(detector_spec(p, n_classes), seed)
+    return build_detector(detector_spec(p, n_classes, (saved.mean, saved.std)), seed, saved)
 
 
 def weights_path(stage: Stage, folder: Path) -> Path:
@@ -483,6 +505,8 @@ def detector_spec(
         limits = {"proposals_before": 500, "proposals_after": 300, "detections": 300}
         sizes = {"regions": 32, **limits}
     mean, std = statistics
+    # Statistics of a few images differ from those that a published backbone came with.
+    sizes["batch_norm"] = "trained" if p.backbone == RANDOM else "frozen"
     spec = EncoderSpec(p.encoder)
     return DetectorSpec(spec, n_classes, heads=heads, channels=p.width, mean=mean, std=std, **sizes)
 
@@ -491,7 +515,7 @@ def detection_plan(
     p: Any, steps: int, batch: int, rate: float, crop: int, flip: str
 ) -> DetectionPlan:
     """A training of detectors: a tenth of warm-up, then half a cosine."""
-    more = {"precision": p.precision, "checkpoint_every": 50}
+    more = {"precision": p.precision, "checkpoint_every": 50, "optimiser": p.optimiser}
     warmup = max(1, steps // 10)
     return DetectionPlan(steps, batch, rate, warmup=warmup, crop=crop, flip=flip, **more)
 

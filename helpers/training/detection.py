@@ -51,7 +51,7 @@ class DetectionPlan:
     Attributes:
         steps: optimisation steps.
         batch_size: images per step.
-        learning_rate: after the warm-up; 0.02 is for batches of 16.
+        learning_rate: after the warm-up; 0.02 is for SGD and batches of 16.
         weight_decay: of all trained parameters that are not anchored.
         warmup: first steps, in which the learning rate grows linearly.
         crop: side of random square windows in pixels; 0 for whole images.
@@ -59,6 +59,7 @@ class DetectionPlan:
         precision: ``"bfloat16"`` or ``"float32"`` for the layers' arithmetic; boxes and losses are
             float32.
         checkpoint_every: steps between checkpoints; 0 writes none.
+        optimiser: ``"sgd"`` with momentum (published) or ``"adamw"``, for short trainings.
     """
 
     steps: int
@@ -70,6 +71,7 @@ class DetectionPlan:
     flip: Flip = "horizontal"
     precision: Literal["float32", "bfloat16"] = "float32"
     checkpoint_every: int = 500
+    optimiser: Literal["sgd", "adamw"] = "sgd"
 
 
 @dataclass
@@ -236,6 +238,8 @@ class DetectorTraining:
     def _new_optimiser(self) -> torch.optim.Optimizer:
         plan = self.plan
         groups = decay_groups(self.model, plan.weight_decay, self.anchor)
+        if plan.optimiser == "adamw":
+            return torch.optim.AdamW(groups, lr=plan.learning_rate)
         return torch.optim.SGD(groups, lr=plan.learning_rate, momentum=MOMENTUM)
 
     def _step(self, step: int) -> torch.Tensor:

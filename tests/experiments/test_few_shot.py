@@ -18,6 +18,7 @@ from helpers.experiments.few_shot import (
     CUPRE,
     LONGER,
     MOCO,
+    PHOTOS,
     SCRATCH,
     SOURCE,
     STARTS,
@@ -32,6 +33,7 @@ from helpers.experiments.few_shot import (
 from helpers.files import read_torch
 from helpers.models.cascade import CLASS_LAYERS, IMAGENET
 from helpers.models.encoders import load_encoder
+from helpers.models.initialisations import LITE0, load_initialisation
 from helpers.pretraining.moco import encoder_path as moco_path
 
 SMALL = {
@@ -45,6 +47,7 @@ SMALL = {
     "crop": 64,
     "max_source_test": 1,
     "encoder": "unet-2",
+    "backbone": "random",
     "width": 8,
     "n_patches": 16,
     "patch_size": 32,
@@ -105,12 +108,13 @@ def test_every_start_is_fine_tuned_alike():
     tunings = [fine_tuning(p, arm(start)) for start in STARTS]
     assert len({replace(one, before=None) for one in tunings}) == 1
     assert [one.before.kind if one.before else None for one in tunings] == [
-        *(None, "source", "rounds", "MoCo", "rounds")
+        *(None, None, "source", "rounds", "MoCo", "rounds")
     ]
 
 
 SEEN = {
     SCRATCH: set(),
+    PHOTOS: set(),
     SOURCE: {"synthetic-objects"},
     LONGER: {"synthetic-objects"},
     MOCO: {"synthetic-cyto"},
@@ -137,6 +141,19 @@ def test_where_a_stage_lies_depends_on_the_data_that_were_seen(start, changed, m
     assert (data.store(stage) != moved.store(stage)) == (changed in seen)
     if stage.before:
         assert (data.store(stage.before) != moved.store(stage.before)) == (changed in SEEN[start])
+
+
+def test_backbones_begin_with_published_weights_but_for_scratch():
+    p = parameters(encoder=LITE0.name, backbone="imagenet-lite0")
+    published = load_initialisation("imagenet-lite0", 0)
+    for start, same in ((PHOTOS, True), (SCRATCH, False)):
+        detector = open_detector(fine_tuning(p, arm(start)), 1, None)
+        own = detector.backbone.body.state_dict()
+        assert same == all(
+            torch.equal(own[name], value) for name, value in published.encoder.state_dict().items()
+        )
+        assert (detector.spec.mean == published.mean) == same
+        assert detector.spec.batch_norm == ("frozen" if same else "trained")
 
 
 # -------------------------------------------------------------------------- the trials

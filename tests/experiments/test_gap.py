@@ -123,7 +123,7 @@ def test_a_gap_within_images_is_not_one_between_domains():
 # ---------------------------------------------------------------------------------------- stages
 
 SPEC = EncoderSpec("unet-2")
-SMALL = SimpleNamespace(encoder="unet-2", width=8, heads="small")
+SMALL = SimpleNamespace(encoder="unet-2", backbone="random", width=8, heads="small")
 WARMING = Stage("source", (), 11)
 ROUNDS = Stage("rounds", (("encoder", "unet-2"),), 3, before=WARMING)
 TUNING = Stage("few-shot", (), 0, before=ROUNDS, keep=True)
