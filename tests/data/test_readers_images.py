@@ -286,6 +286,15 @@ def test_the_background_of_a_palette_is_0_or_refused(tmp_path, name, colours, nu
         np.testing.assert_array_equal(read_labels(tmp_path / name), np.array(numbers)[indices])
 
 
+def test_unused_black_entries_are_no_background(tmp_path):
+    indices = 1 + np.arange(H * W, dtype=np.uint8).reshape(H, W) % 2
+    picture = Image.fromarray(indices, "P")
+    for third, numbers in ((BLACK, [0, 1, 0]), (BLUE, [0, 1, 2])):
+        picture.putpalette(np.ravel((BLACK, RED, third)).tolist())
+        picture.save(tmp_path / "a.png")
+        np.testing.assert_array_equal(read_labels(tmp_path / "a.png"), np.array(numbers)[indices])
+
+
 @pytest.mark.parametrize("photometric", ["miniswhite", "minisblack"])
 def test_one_bit_is_1_where_viewers_show_white(tmp_path, photometric):
     bits = np.random.default_rng(0).random((H, W)) > 0.8

@@ -260,10 +260,10 @@ def _background_first(indices: np.ndarray, colours: np.ndarray, path: Path) -> n
     Args:
         colours: (n, 3), 0 black, 255 white.
     """
-    used = np.unique(indices)
-    black = [index for index in used if not colours[index].any()]
+    # Unused entries tell nothing: some tools fill them with black.
+    black = [index for index in np.unique(indices) if not colours[index].any()]
     first = colours[0].tolist()
-    if first == [0, 0, 0] or (first == [255, 255, 255] and not black):
+    if 0 in black or (not black and first in ([0, 0, 0], [255, 255, 255])):
         return indices
     if len(black) != 1 or first == [255, 255, 255]:
         named = " and ".join(map(str, black)) or "none"
