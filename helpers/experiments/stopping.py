@@ -2,6 +2,7 @@
 
 A *start* is where encoders come from: a pretraining, or one that was stopped by the score. Each
 checkpoint of a start can be scored on a task's training images and transferred to the task.
+Published weights of the same encoder stand as one more checkpoint behind the last epoch.
 """
 
 import time
@@ -25,6 +26,7 @@ from helpers.metrics.baselines import BASELINES, otsu_components
 from helpers.metrics.semantic import image_confusions, semantic_scores
 from helpers.models.device import resolve_device
 from helpers.models.encoders import SavedEncoder, forward_levels, levels, load_encoder, normalise
+from helpers.models.initialisations import load_initialisation
 from helpers.models.semantic import build_segmenter, freeze_encoder, predict_classes
 from helpers.paths import runs_dir
 from helpers.pretraining.schedules import SupervisedPlan
@@ -64,7 +66,7 @@ PAIRINGS = {
 WAYS = {True: "frozen", False: "fine-tuned"}
 ROBUST, ACCURACY = "lowest robustness loss", "highest source accuracy"
 FULL, NONE, RANDOM, ORACLE = "always full", "no pretraining", "random checkpoint", "oracle"
-OTHERS = "best on the other seeds"
+OTHERS, REAL = "best on the other seeds", "published weights"
 ONLINE, WATCHED = "online, really stopped", "online, random start watched along"
 ESTIMATOR_NAMES = {
     "logme": "LogME",
@@ -111,6 +113,7 @@ class Scoring:
         margin: of the score.
         n_images: of the task's training images, at most.
         pixels: per image, for the estimators that see labels.
+        published: weights in place of those of an epoch.
     """
 
     task: str
@@ -120,6 +123,7 @@ class Scoring:
     margin: float = 0.5
     n_images: int = 64
     pixels: int = 64
+    published: str = ""
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,7 @@ class Transfer:
             test images*.
         decoder: see :func:`helpers.models.semantic.build_segmenter`.
         decoder_width: channels of the finest block; coarser ones have 2, 4, 8, 16 times as many.
+        published: weights in place of those of an epoch.
     """
 
     task: str
@@ -144,6 +149,7 @@ class Transfer:
     selection: str = "best_validation"
     decoder: str = "unet"
     decoder_width: int = 16
+    published: str = ""
 
 
 Trial = Pretraining | StoppedPretraining | Scoring | Transfer
@@ -188,7 +194,8 @@ def run(p: Any, arms: Sequence[tuple[int, int]]) -> Found:
 
     Args:
         p: parameters of the chapter, read by name.
-        arms: seed, and epoch whose checkpoint is scored and transferred (0: random initialisation).
+        arms: seed, and epoch whose checkpoint is scored and transferred (0: random initialisation;
+            one behind the last: the published weights).
     """
     found = Found({name: prepare_task(task_settings(p, name), _data()) for name in p.tasks})
     for seed in dict(arms):
@@ -209,7 +216,9 @@ def run(p: Any, arms: Sequence[tuple[int, int]]) -> Found:
                     trials[key] = transfer(p, name, full, epoch, frozen)
             for epoch, pairing in ((e, one) for e in epochs for one in p.pairings):
                 key = ("scores", name, seed, epoch, pairing)
-                trials[key] = Scoring(name, full, epoch, pairing, p.margin, p.scored_images)
+                published = p.published if epoch > p.epochs else ""
+                seen = pairing, p.margin, p.scored_images
+                trials[key] = Scoring(name, full, epoch, *seen, published=published)
         for (part, *key), result in _run_all(p, found.tasks, trials).items():
             getattr(found, part)[tuple(key)] = result
     return found
@@ -246,7 +255,8 @@ def stopped(p: Any, task: str, seed: int) -> StoppedPretraining:
 def transfer(p: Any, task: str, start: Start, epoch: int, frozen: bool) -> Transfer:
     """One segmenter."""
     plan = filled(SemanticPlan, p, precision=precision_name(p))
-    return filled(Transfer, p, task=task, start=start, epoch=epoch, frozen=frozen, plan=plan)
+    own = {"plan": plan, "published": p.published if epoch > p.epochs else ""}
+    return filled(Transfer, p, task=task, start=start, epoch=epoch, frozen=frozen, **own)
 
 
 @cache
@@ -290,10 +300,17 @@ def _run(trial: Trial, folder: Path, tasks: dict[str, Task]) -> dict:
     task = tasks[trial.task]
     if isinstance(trial, StoppedPretraining):
         return run_online(trial, folder, task, decoded_folder())
-    encoder = encoder_path(_store(trial.start, tasks).path(trial.start), trial.epoch)
+    saved = _open_encoder(trial, tasks)
     if isinstance(trial, Scoring):
-        return run_scoring(trial, encoder, task)
-    return run_transfer(trial, folder, encoder, task)
+        return run_scoring(trial, saved, task)
+    return run_transfer(trial, folder, saved, task)
+
+
+def _open_encoder(trial: Scoring | Transfer, tasks: dict[str, Task]) -> SavedEncoder:
+    if trial.published:
+        start = pretraining_of(trial.start)
+        return load_initialisation(trial.published, start.seed, start.spec, progress=False)
+    return load_encoder(encoder_path(_store(trial.start, tasks).path(trial.start), trial.epoch))
 
 
 def example_masks(trial: Transfer, tasks: dict[str, Task]) -> np.ndarray:
@@ -337,7 +354,7 @@ def _look(trial: StoppedPretraining, part: Part, state: EpochState) -> bool:
 # ------------------------------------------------------------------------------------ scoring
 
 
-def run_scoring(trial: Scoring, encoder: Path, task: Task) -> dict:
+def run_scoring(trial: Scoring, saved: SavedEncoder, task: Task) -> dict:
     """Score one checkpoint.
 
     Returns:
@@ -346,7 +363,6 @@ def run_scoring(trial: Scoring, encoder: Path, task: Task) -> dict:
         and ``undefined``: why an estimator has no value.
     """
     torch.set_num_threads(trial.start.threads)
-    saved = load_encoder(encoder)
     part = task.part("train")
     saved.encoder.to(trial.start.device)
     features = _features(saved.encoder, saved.mean, saved.std)
@@ -378,17 +394,18 @@ def _estimates(trial: Scoring, saved: SavedEncoder, part: Part) -> dict:
     rows = _rows(len(part.images), trial.n_images, trial.start.seed)
     samples, pooled = _sampled(saved, part.images[rows], part.masks[rows], trial)
     deepest = samples[-1]
-    probabilities = _source_probabilities(saved, deepest.features)
     labels = deepest.labels
     calls = {name: partial(call, deepest.features, labels) for name, call in ESTIMATORS.items()}
-    calls |= {
-        "leep": partial(leep, probabilities, labels),
-        "nce": partial(nce, probabilities.argmax(axis=1), labels),
-        "cc_fv": lambda: cc_fv(
-            [LevelFeatures.from_sample(s, p) for s, p in zip(samples, pooled, strict=True)]
-        ),
-    }
+    calls["cc_fv"] = lambda: cc_fv(
+        [LevelFeatures.from_sample(s, p) for s, p in zip(samples, pooled, strict=True)]
+    )
     values, undefined = {}, {}
+    if "head" in saved.extra:
+        probabilities = _source_probabilities(saved, deepest.features)
+        calls["leep"] = partial(leep, probabilities, labels)
+        calls["nce"] = partial(nce, probabilities.argmax(axis=1), labels)
+    else:
+        undefined = dict.fromkeys(("leep", "nce"), "published weights come without a classifier")
     for name, call in calls.items():
         try:
             values[name] = float(call())
@@ -449,7 +466,7 @@ def _rows(n: int, most: int, seed: int) -> np.ndarray:
 # ----------------------------------------------------------------------------------- transfer
 
 
-def run_transfer(trial: Transfer, folder: Path, encoder: Path, task: Task) -> dict:
+def run_transfer(trial: Transfer, folder: Path, saved: SavedEncoder, task: Task) -> dict:
     """Train a segmenter and measure it on the task's test images.
 
     Returns:
@@ -457,7 +474,6 @@ def run_transfer(trial: Transfer, folder: Path, encoder: Path, task: Task) -> di
     """
     start = pretraining_of(trial.start)
     torch.set_num_threads(start.threads)
-    saved = load_encoder(encoder)
     # One block per map but the images.
     n_blocks = len(saved.encoder.out_channels) - 1
     widths = tuple(trial.decoder_width * 2**k for k in reversed(range(n_blocks)))
@@ -542,8 +558,11 @@ def measure_baselines(task: Task) -> dict[str, dict]:
 # ------------------------------------------------------------------------------------ rules
 
 
-def judge_rules(p: Any, found: Found, task: str, frozen: bool) -> list[dict]:
+def judge_rules(p: Any, found: Found, task: str, frozen: bool, epochs: Sequence[int]) -> list[dict]:
     """What every rule reached on every test case, and without training.
+
+    Args:
+        epochs: checkpoints to choose from, ascending, 0 and the last of the pretraining among them.
 
     Regret is paired: Dice from the best checkpoint (by the mean over seeds) minus Dice from the
     chosen one, of the same seed; TIS is 1 - regret / best mean. So the oracle has no spread, and
@@ -555,7 +574,6 @@ def judge_rules(p: Any, found: Found, task: str, frozen: bool) -> list[dict]:
         cases ``saved``, ``epochs`` (chosen) and ``rank_correlation`` (Spearman's with the Dice of
         the seed, positive where the indicator is right).
     """
-    epochs = sorted({key[2] for key in found.transfers})
     cases = list(found.transfers[task, p.seeds[0], epochs[0], frozen]["cases"])
     dice = np.array(
         [
@@ -568,9 +586,8 @@ def judge_rules(p: Any, found: Found, task: str, frozen: bool) -> list[dict]:
     rows = []
     for place, seed in enumerate(p.seeds):
         own = indicators(p, found, task, seed, epochs)
-        for rule, (reached, chosen, seen) in _taken(
-            p, own, found, task, frozen, dice, place
-        ).items():
+        taken = _taken(p, own, found, (task, frozen), dice, place, epochs)
+        for rule, (reached, chosen, seen) in taken.items():
             regret = dice[best, place] - reached
             rho = rank_correlation(own[rule], means[:, place]) if rule in own else np.nan
             common = {"method": rule, "test": task, "way": WAYS[frozen], "seed": seed}
@@ -595,7 +612,7 @@ def indicators(
         for one, row in scores.items()
     }
     accuracy = {r["epoch"]: r["accuracy"] for r in found.pretrainings[seed]["epochs"]}
-    rows[ACCURACY] = -np.array([accuracy[e] for e in epochs])
+    rows[ACCURACY] = -np.array([accuracy.get(e, np.nan) for e in epochs])
     for key, name in ESTIMATOR_NAMES.items():
         values = [one["estimators"].get(key, np.nan) for one in scores["published"]]
         rows[f"highest {name}"] = -np.array(values)
@@ -606,24 +623,27 @@ def _taken(
     p: Any,
     own: dict[str, np.ndarray],
     found: Found,
-    task: str,
-    frozen: bool,
+    case: tuple[str, bool],
     dice: np.ndarray,
     place: int,
+    epochs: Sequence[int],
 ) -> dict[str, tuple[np.ndarray, float, int]]:
     """Of every rule for one seed: Dice by case, epoch chosen, epoch up to which was pretrained.
 
     Args:
+        case: task, and whether the encoder was frozen.
         dice: (epochs, seeds, cases).
         place: of the seed.
     """
-    epochs, seed = sorted({key[2] for key in found.transfers}), p.seeds[place]
+    (task, frozen), seed, last = case, p.seeds[place], epochs.index(p.epochs)
     at = {rule: choose_lowest(row) for rule, row in own.items()}
-    at |= {FULL: len(epochs) - 1, ORACLE: choose_highest(dice.mean(axis=(1, 2)))}
+    if epochs[-1] > p.epochs:
+        at[REAL] = len(epochs) - 1
+    at |= {FULL: last, ORACLE: choose_highest(dice.mean(axis=(1, 2)))}
     if len(p.seeds) > 1:
         at[OTHERS] = choose_highest(np.delete(dice, place, axis=1).mean(axis=(1, 2)))
     taken = {rule: (dice[i, place], epochs[i], p.epochs) for rule, i in at.items()}
-    taken[RANDOM] = (dice[1:, place].mean(axis=0), np.nan, p.epochs)
+    taken[RANDOM] = (dice[1 : last + 1, place].mean(axis=0), np.nan, p.epochs)
     taken[NONE] = (dice[0, place], 0, 0)
     online, reached = found.online[task, seed], found.chosen[task, seed, frozen]["cases"]
     seen = online["epochs"][-1]["epoch"]

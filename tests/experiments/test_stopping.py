@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -20,6 +21,7 @@ from helpers.experiments.stopping import (
     ORACLE,
     OTHERS,
     RANDOM,
+    REAL,
     ROBUST,
     WATCHED,
     Found,
@@ -64,7 +66,7 @@ def test_a_pretraining_keeps_its_checkpoints(pretrained):
 
 def scored(pretrained, task, pairing="published", n_images=12):
     trial = Scoring(task.name, PRETRAINING, 2, pairing, n_images=n_images)
-    return run_scoring(trial, encoder_path(pretrained[0], 2), task)
+    return run_scoring(trial, load_encoder(encoder_path(pretrained[0], 2)), task)
 
 
 def test_scores_are_those_of_the_method(pretrained, task):
@@ -94,7 +96,7 @@ def test_repaired_pairings_give_other_scores(pretrained, task, pairing):
 
 def transferred(pretrained, task, folder, epoch, frozen, **changes):
     trial = Transfer(task.name, PRETRAINING, epoch, frozen, FITTING, decoder_width=4, **changes)
-    return run_transfer(trial, folder, encoder_path(pretrained[0], epoch), task)
+    return run_transfer(trial, folder, load_encoder(encoder_path(pretrained[0], epoch)), task)
 
 
 def test_transfer_starts_from_its_checkpoint(pretrained, task, tmp_path):
@@ -200,7 +202,12 @@ EPOCHS, SEEDS = [0, 1, 2, 4], [0, 1]
 DICE = np.array([[0.40, 0.44], [0.50, 0.52], [0.60, 0.58], [0.68, 0.72]])
 LOSS = [0.5, 0.4, 0.2, 0.3]
 BY_HAND = Parameters(
-    epochs=4, checkpoints=[1, 2, 4], seeds=SEEDS, frozen=[False], pairings=["published"]
+    epochs=4,
+    checkpoints=[1, 2, 4],
+    seeds=SEEDS,
+    frozen=[False],
+    pairings=["published"],
+    published="",
 )
 
 
@@ -233,13 +240,35 @@ def made_up(start_loss=0.5, dice=DICE) -> Found:
     )
 
 
-def cells(found: Found) -> Cells:
+def cells(found: Found, p: Parameters = BY_HAND) -> Cells:
     """The chapter's numbers, its gate open."""
     found.tasks["heart"] = None
     with pytest.MonkeyPatch.context() as patch:
         nothing = {"every pixel": {"cases": {"a": 0.0, "b": 0.0}}}
         patch.setattr(stopping, "measure_baselines", lambda task: nothing)
-        return Cells(*numbers(BY_HAND, found))
+        return Cells(*numbers(p, found))
+
+
+def test_published_weights_are_one_more_checkpoint_and_change_nothing_else():
+    """Epoch 5 stands for them: the best in Dice, and second to epoch 2 in the score's loss."""
+    plain, found = cells(made_up()), made_up()
+    for j, seed in enumerate(SEEDS):
+        found.scores["heart", seed, 5, "published"] = {"loss": 0.25, "low": 0.0, "high": 1.0}
+        found.scores["heart", seed, 5, "published"] |= {"estimators": {"logme": 1.0}}
+        better = {"cases": {"a": 0.8 + 0.1 * j, "b": 0.9}, "dice": {}, "jaccard": {}}
+        found.transfers["heart", seed, 5, False] = better
+    c = cells(found, BY_HAND.model_copy(update={"published": "imagenet-lite0"}))
+    rules = [one.table[one.table["table"] == "rules"].reset_index(drop=True) for one in (plain, c)]
+    pd.testing.assert_frame_equal(*(one.dropna(axis=1, how="all") for one in rules))
+    at = {"metric": "dice", "table": "with published", "test": "heart", "way": "fine-tuned"}
+    chosen = {rule: c(**at, method=rule).tolist() for rule in (ROBUST, FULL, REAL, ORACLE)}
+    assert chosen[ROBUST] == pytest.approx(DICE[2])
+    assert chosen[FULL] == pytest.approx(DICE[3])
+    assert chosen[REAL] == chosen[ORACLE] == pytest.approx([0.85, 0.9])
+    assert c(**at, method="highest LogME").tolist() == chosen[REAL]
+    transfer = c.where(table="transfer")
+    assert transfer["weights"].dropna().unique().tolist() == ["imagenet-lite0"]
+    assert transfer["epoch"].max() == 4
 
 
 @pytest.mark.parametrize(
