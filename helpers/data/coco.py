@@ -1,4 +1,4 @@
-"""COCO's JSON of instances, read and written.
+"""COCO's JSON of instances.
 
 Polygons and uncompressed run lengths become compressed ones as COCO's own library makes them, so
 that masks are those of every other user of the format.
@@ -7,7 +7,7 @@ that masks are those of every other user of the format.
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -16,14 +16,12 @@ from typing import Any
 import numpy as np
 
 from helpers.data.manifest import is_inside
-from helpers.errors import DataError, ParameterError
-from helpers.files import write_text
+from helpers.errors import DataError
 from helpers.metrics.detection import (
     Instances,
     Rle,
     mask_areas,
     mask_boxes,
-    stated_areas,
     to_xywh,
 )
 
@@ -317,72 +315,3 @@ def _area(annotation: _Record, where: str) -> float:
     if not _is_number(area) or area < 0:
         raise DataError(f"{where}: area is {area!r}; expected square pixels, 0 or more")
     return float(area)
-
-
-def write_coco(
-    path: Path, samples: Iterable[tuple[str, Instances]], classes: Sequence[str]
-) -> None:
-    """Write annotated objects as a COCO file of instances.
-
-    Images are numbered from 1 in the order given, classes as they are. :func:`read_coco` gives the
-    same objects back: masks, boxes, areas, classes and crowds exactly. Masks are written as
-    compressed run lengths.
-
-    Args:
-        path: of the file.
-        samples: file name below the folder of images, and the objects, of each image.
-        classes: names of the classes 1..K.
-
-    Raises:
-        ParameterError: a class without a name, or objects with scores (for those that were found
-            there is :func:`write_found`).
-    """
-    images, annotations = [], []
-    for number, (file_name, instances) in enumerate(samples, start=1):
-        if instances.scores is not None:
-            raise ParameterError(f"{file_name}: has scores; expected annotated objects")
-        if instances.labels.max(initial=0) > len(classes):
-            raise ParameterError(
-                f"{file_name}: class {instances.labels.max()} has no name; classes names "
-                f"{len(classes)}"
-            )
-        height, width = instances.size
-        images.append({"id": number, "file_name": file_name, "height": height, "width": width})
-        crowd = np.zeros(len(instances), bool) if instances.crowd is None else instances.crowd
-        for one, area, is_crowd in zip(
-            _written(instances, number), stated_areas(instances), crowd, strict=True
-        ):
-            one |= {"id": len(annotations) + 1, "area": float(area), "iscrowd": int(is_crowd)}
-            annotations.append(one)
-    categories = [{"id": k, "name": name} for k, name in enumerate(classes, start=1)]
-    content = {"images": images, "annotations": annotations, "categories": categories}
-    write_text(path, json.dumps(content) + "\n")
-
-
-def write_found(path: Path, found: Iterable[Instances]) -> None:
-    """Write objects found as a COCO file of results, for images numbered from 1 in this order.
-
-    Raises:
-        ParameterError: objects without scores.
-    """
-    results = []
-    for number, instances in enumerate(found, start=1):
-        if len(instances) and instances.scores is None:
-            raise ParameterError(f"image {number}: no scores; expected objects that were found")
-        for k, one in enumerate(_written(instances, number)):
-            results.append(one | {"score": float(instances.scores[k])})
-    write_text(path, json.dumps(results) + "\n")
-
-
-def _written(instances: Instances, number: int) -> list[_Record]:
-    """What annotations and results have in common."""
-    boxes = to_xywh(instances.boxes).tolist()
-    return [
-        {
-            "image_id": number,
-            "category_id": int(instances.labels[k]),
-            "bbox": boxes[k],
-            "segmentation": {"size": list(mask["size"]), "counts": mask["counts"].decode()},
-        }
-        for k, mask in enumerate(instances.masks)
-    ]

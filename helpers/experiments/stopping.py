@@ -528,8 +528,7 @@ def measure(predictions: np.ndarray, task: Task) -> dict:
     """
     part = task.part("test")
     counts = image_confusions(predictions, part.masks.astype(np.int64), task.n_classes)
-    names = ("background", *task.classes)
-    scores = semantic_scores(counts, "case", groups=part.groups, names=names)
+    scores = semantic_scores(counts, part.groups)
     of_cases = np.nanmean(scores.unit_dice[:, 1:], axis=1)
     return {
         "dice": dict(zip(task.classes, map(float, scores.dice[1:]), strict=True)),

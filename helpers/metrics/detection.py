@@ -14,11 +14,9 @@ crowd region counts neither for nor against, nor does what lies outside a range 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
-
-from helpers.errors import ParameterError
 
 Rle = dict[str, Any]
 Areas = Literal["coco", "livecell"]
@@ -48,10 +46,6 @@ class Instances:
         areas: float64 (n,), square pixels, where an annotation file states other areas than the
             masks have (COCO: those of the polygons), by which objects count as small, medium or
             large; ``None``: the masks' own. Whoever changes masks leaves this out.
-
-    Raises:
-        ParameterError: arrays of different lengths or of another type, masks of another size, or a
-            class below 1.
     """
 
     size: tuple[int, int]
@@ -61,25 +55,6 @@ class Instances:
     scores: np.ndarray | None = None
     crowd: np.ndarray | None = None
     areas: np.ndarray | None = None
-
-    def __post_init__(self) -> None:
-        n = len(self.labels)
-        _check_array("labels", self.labels, (n,), np.int64)
-        _check_array("boxes", self.boxes, (n, 4), np.float32)
-        optional = {"scores": np.float32, "crowd": np.bool_, "areas": np.float64}
-        for name, dtype in optional.items():
-            if getattr(self, name) is not None:
-                _check_array(name, getattr(self, name), (n,), dtype)
-        if len(self.masks) != n:
-            raise ParameterError(f"masks holds {len(self.masks)} RLEs; expected {n}, one a label")
-        sizes = {tuple(mask["size"]) for mask in self.masks} - {tuple(self.size)}
-        if sizes:
-            raise ParameterError(
-                f"masks: an RLE is of size {sizes.pop()}; expected that of the image, "
-                f"{tuple(self.size)}"
-            )
-        if n and self.labels.min() < 1:
-            raise ParameterError(f"labels holds {self.labels.min()}; expected classes from 1 on")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -94,27 +69,10 @@ class Instances:
         return Instances(size=self.size, masks=tuple(self.masks[k] for k in kept), **chosen)
 
 
-def _check_array(
-    name: str, array: np.ndarray, shape: tuple[int, ...], dtype: type[np.generic]
-) -> None:
-    if array.shape != shape or array.dtype != dtype:
-        raise ParameterError(
-            f"{name} is {array.dtype} of shape {array.shape}; expected {np.dtype(dtype).name} of "
-            f"shape {shape}, one row for each of {shape[0]} labels"
-        )
-
-
 def encode_masks(masks: np.ndarray) -> tuple[Rle, ...]:
-    """Compressed RLEs of masks, bool or 0/1 (n, h, w).
-
-    Raises:
-        ParameterError: not three axes.
-    """
+    """Compressed RLEs of masks, bool or 0/1 (n, h, w)."""
     from faster_coco_eval import mask as coco_mask
 
-    masks = np.asarray(masks)
-    if masks.ndim != 3:
-        raise ParameterError(f"masks has the shape {masks.shape}; expected (n, height, width)")
     if not len(masks):
         return ()
     # COCO's runs go down the columns.
@@ -158,27 +116,13 @@ def from_labels(labels: np.ndarray, classes: Sequence[int] | None = None) -> Ins
 
     Returns:
         Objects in the order of their numbers, each in its tight box.
-
-    Raises:
-        ParameterError: not two axes of integers, a negative number, or as many classes as there
-            are objects were not given.
     """
     from faster_coco_eval import mask as coco_mask
 
-    labels = np.asarray(labels)
-    if labels.ndim != 2 or labels.dtype.kind not in "iu" or (labels.size and labels.min() < 0):
-        raise ParameterError(
-            f"labels is {labels.dtype} of shape {labels.shape}; expected whole numbers from 0 on, "
-            "(height, width)"
-        )
     height, width = labels.shape
     counts = _run_lengths(labels)
     if classes is None:
         classes = np.ones(len(counts), np.int64)
-    if len(classes) != len(counts):
-        raise ParameterError(
-            f"classes holds {len(classes)}; expected one for each of {len(counts)}"
-        )
     masks = tuple(
         coco_mask.frPyObjects({"size": [height, width], "counts": one}, height, width)
         for one in counts
@@ -265,7 +209,6 @@ def average_precision(
     *,
     areas: Areas = "coco",
     max_detections: int | None = None,
-    classes: Sequence[int] | None = None,
 ) -> DetectionScores:
     """Average precision and recall of COCO (Lin et al. 2014) for boxes and for masks.
 
@@ -279,26 +222,13 @@ def average_precision(
             pixels) or ``"livecell"`` (18^2, 31^2).
         max_detections: of each class and image only so many of the surest count; ``None``: 100
             for ``"coco"``, 2,000 for ``"livecell"``, as their owners have it.
-        classes: those to average over; ``None``: all that have annotated objects.
 
     Returns:
-        Scores. A class without annotated objects counts in no mean; with none at all every score
-        is NaN. Where there are annotated objects and nothing was found, they are 0.
-
-    Raises:
-        ParameterError: unequal numbers of images, images of different sizes, scores missing or not
-            finite, scores in ``truth``, an unknown ``areas``, or a limit or class below 1.
+        Scores, means over the classes that have annotated objects; NaN with none at all. Where
+        there are annotated objects and nothing was found, they are 0.
     """
-    if areas not in get_args(Areas):
-        raise ParameterError(f"areas is {areas!r}; expected one of {', '.join(get_args(Areas))}")
     limit = MAX_DETECTIONS[areas] if max_detections is None else max_detections
-    if limit < 1:
-        raise ParameterError(f"max_detections is {limit}; expected at least 1")
-    _check_images(truth, found)
-    annotated = sorted({int(label) for one in truth for label in one.labels})
-    chosen = annotated if classes is None else sorted({int(label) for label in classes})
-    if chosen and chosen[0] < 1:
-        raise ParameterError(f"classes holds {chosen[0]}; expected classes from 1 on")
+    chosen = sorted({int(label) for one in truth for label in one.labels})
     n_crowd = sum(int(one.crowd.sum()) for one in truth if one.crowd is not None)
     return DetectionScores(
         boxes=_evaluate("bbox", truth, found, chosen, areas, limit),
@@ -310,30 +240,6 @@ def average_precision(
         areas=areas,
         max_detections=limit,
     )
-
-
-def _check_images(truth: Sequence[Instances], found: Sequence[Instances]) -> None:
-    if len(truth) != len(found):
-        raise ParameterError(
-            f"truth has {len(truth)} images and found {len(found)}; expected the same images in "
-            "the same order"
-        )
-    for i, (annotated, detected) in enumerate(zip(truth, found, strict=True)):
-        if tuple(annotated.size) != tuple(detected.size):
-            raise ParameterError(
-                f"image {i}: truth is of size {annotated.size} and found of {detected.size}; "
-                "expected the same: were objects found in a resized image brought back?"
-            )
-        if annotated.scores is not None:
-            raise ParameterError(
-                f"image {i}: truth has scores, which annotated objects have not; expected truth "
-                "first, then found"
-            )
-        if len(detected) and (detected.scores is None or not np.isfinite(detected.scores).all()):
-            raise ParameterError(
-                f"image {i}: found has no scores, or some are not finite; expected a finite score "
-                "for each object"
-            )
 
 
 def _evaluate(

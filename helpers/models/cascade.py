@@ -6,14 +6,14 @@ here. Proposal network, box heads, mask head and frame are torchvision's, used a
 :mod:`helpers.models.pyramid` and :mod:`helpers.models.cascade_heads` for what is added.
 
 Named deviations from LIVECell's configuration: no deformable convolutions in the backbone; no batch
-statistics over several devices; a pyramid without normalisation; heads with group normalisation
-unless asked otherwise; images are not resized.
+statistics over several devices; a pyramid without normalisation; heads with group normalisation;
+images are not resized.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,16 +25,9 @@ from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import box_iou
 
-from helpers.errors import ParameterError
 from helpers.metrics.detection import Instances, Rle, encode_masks
-from helpers.models.cascade_heads import (
-    LOSS_WEIGHTS,
-    CascadeHeads,
-    CascadeRules,
-    HeadSpec,
-    Weighting,
-)
-from helpers.models.device import resolve_device, resolve_precision
+from helpers.models.cascade_heads import CascadeHeads, HeadSpec
+from helpers.models.device import autocast, resolve_device, resolve_precision
 from helpers.models.encoders import EncoderSpec, SavedEncoder, build_encoder, fill_encoder
 from helpers.models.l2sp import Anchor
 from helpers.models.pyramid import BatchNorm, Pyramid
@@ -74,18 +67,6 @@ class AnchorSpec:
     levels: tuple[int, ...] = (2, 2, 3, 4, 5, 6)
     ratios: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0)
 
-    def __post_init__(self) -> None:
-        if len(self.sizes) != len(self.levels) or not self.sizes or not self.ratios:
-            raise ParameterError(
-                f"sizes={self.sizes}, levels={self.levels}, ratios={self.ratios}: expected one "
-                "level for each size, and at least one of each"
-            )
-        if min(*self.sizes, *self.ratios) <= 0 or min(self.levels) < 0:
-            raise ParameterError(
-                f"sizes={self.sizes}, levels={self.levels}, ratios={self.ratios}: expected sizes "
-                "and ratios above 0, levels of 0 or above"
-            )
-
 
 @dataclass(frozen=True)
 class DetectorSpec:
@@ -103,9 +84,6 @@ class DetectorSpec:
             predictions use.
         stage_ious: at which the stages call a box an object (arXiv 1712.00726).
         box_weights: by which the stages multiply shifts and logarithms of scales, x y w h.
-        weighting: of the stages, ``"gradient"`` (detectron2: losses unweighted, gradients that
-            reach the maps divided by the number of stages) or ``"loss"`` (mmdetection: losses
-            times 1, 0.5, 0.25).
         regions, positive_share: sampled proposals per image, and the most that show objects.
         proposals_before, proposals_after: per level before the suppression of duplicates, and per
             image after it, in training and prediction.
@@ -126,7 +104,6 @@ class DetectorSpec:
         (20.0, 20.0, 10.0, 10.0),
         (30.0, 30.0, 15.0, 15.0),
     )
-    weighting: Weighting = "gradient"
     regions: int = 512
     positive_share: float = 0.25
     proposals_before: int = 12_000
@@ -136,43 +113,6 @@ class DetectorSpec:
     nms_iou: float = 0.5
     mean: tuple[float, ...] = IMAGENET[0]
     std: tuple[float, ...] = IMAGENET[1]
-
-    def __post_init__(self) -> None:
-        numbers = ("n_classes", "channels", "regions", "proposals_before", "proposals_after")
-        for name in (*numbers, "detections"):
-            if getattr(self, name) < 1:
-                raise ParameterError(f"{name}={getattr(self, name)}: expected at least 1")
-        for name in ("positive_share", "score_threshold", "nms_iou"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ParameterError(f"{name}={getattr(self, name)}: expected 0 to 1")
-        for name, choices in (("batch_norm", BatchNorm), ("weighting", Weighting)):
-            if getattr(self, name) not in get_args(choices):
-                raise ParameterError(
-                    f"{name}={getattr(self, name)!r}: expected {' or '.join(get_args(choices))}"
-                )
-        self._check_stages()
-        if self.backbone.channels != 3 or len(self.mean) != 3 or len(self.std) != 3:
-            raise ParameterError(
-                f"backbone of {self.backbone.channels} channel(s), mean={self.mean}, "
-                f"std={self.std}: expected three each; repeat grey images"
-            )
-        if min(self.std) <= 0:
-            raise ParameterError(f"std={self.std}: expected above 0")
-
-    def _check_stages(self) -> None:
-        ious, weights = self.stage_ious, self.box_weights
-        if not ious or len(ious) != len(weights) or not all(0 < iou < 1 for iou in ious):
-            raise ParameterError(
-                f"stage_ious={ious}, box_weights={weights}: expected IoUs between 0 and 1, and "
-                "four weights for each"
-            )
-        if any(len(one) != 4 or min(one) <= 0 for one in weights):
-            raise ParameterError(f"box_weights={weights}: expected four above 0 for each stage")
-        if self.weighting == "loss" and len(ious) > len(LOSS_WEIGHTS):
-            raise ParameterError(
-                f"weighting='loss' with {len(ious)} stages: weights are published for "
-                f"{len(LOSS_WEIGHTS)} at most; take 'gradient'"
-            )
 
 
 class Detector(GeneralizedRCNN):
@@ -190,22 +130,11 @@ class Detector(GeneralizedRCNN):
     def __init__(self, spec: DetectorSpec, encoder: nn.Module) -> None:
         levels = spec.anchors.levels
         backbone = Pyramid(encoder, spec.channels, min(levels), max(levels), spec.batch_norm)
-        rules = CascadeRules(
-            n_classes=spec.n_classes,
-            ious=spec.stage_ious,
-            box_weights=spec.box_weights,
-            weighting=spec.weighting,
-            regions=spec.regions,
-            positive_share=spec.positive_share,
-            score_threshold=spec.score_threshold,
-            nms_iou=spec.nms_iou,
-            detections=spec.detections,
-        )
         strides = {name: backbone.strides[name] for name in backbone.own}
         super().__init__(
             backbone,
             _ProposalNetwork(spec),
-            CascadeHeads(rules, spec.heads, spec.channels, strides),
+            CascadeHeads(spec, strides),
             _SameSize(spec, 2 ** max(*levels, backbone.deepest)),
         )
         self.spec = spec
@@ -222,13 +151,12 @@ def build_detector(
 
     Args:
         backbone: an encoder of ``spec.backbone``, used and not copied; without one it is random as
-            well. What a :class:`SavedEncoder` says of itself must agree with ``spec``.
+            well.
 
     Raises:
-        ParameterError: the backbone lacks the anchors' finest level, or is not the one in ``spec``.
+        ParameterError: the backbone lacks the anchors' finest level.
     """
     if isinstance(backbone, SavedEncoder):
-        _check_saved(spec, backbone)
         backbone = backbone.encoder
     encoder = build_encoder(spec.backbone, seed) if backbone is None else backbone
     with global_seed(seed):
@@ -293,7 +221,7 @@ def predict_instances(
     detector.to(where).eval()
     results = []
     for image in images:
-        with torch.autocast(where.type, dtype=dtype, enabled=dtype != torch.float32):
+        with autocast(where, dtype):
             (found,) = detector([image_tensor(image).to(where)])
         size = image.shape[:2]
         results.append(
@@ -309,16 +237,7 @@ def predict_instances(
 
 
 def image_tensor(image: np.ndarray) -> torch.Tensor:
-    """float32 (3, h, w) in 0..1 of an image uint8 (h, w, 3).
-
-    Raises:
-        ParameterError: another type or shape.
-    """
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise ParameterError(
-            f"image is {image.dtype} of shape {image.shape}; expected uint8 (height, width, 3); "
-            "repeat grey images"
-        )
+    """float32 (3, h, w) in 0..1 of an image uint8 (h, w, 3)."""
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float() / 255
 
 
@@ -436,17 +355,3 @@ class _SameSize(GeneralizedRCNNTransform):
         original_image_sizes: list[tuple[int, int]],
     ) -> list[dict[str, torch.Tensor]]:
         return result
-
-
-def _check_saved(spec: DetectorSpec, saved: SavedEncoder) -> None:
-    if saved.spec != spec.backbone:
-        raise ParameterError(
-            f"backbone is a {saved.spec.name} of {saved.spec.channels} channel(s); expected "
-            f"{spec.backbone.name} of {spec.backbone.channels}, as the spec says"
-        )
-    if not np.allclose([saved.mean, saved.std], [spec.mean, spec.std], atol=1e-4):
-        raise ParameterError(
-            f"backbone was trained on images normalised by mean={saved.mean}, std={saved.std}; "
-            f"the spec says mean={spec.mean}, std={spec.std}: take the backbone's, with "
-            "dataclasses.replace(spec, mean=..., std=...)"
-        )

@@ -16,7 +16,7 @@ sampled at the pixels' centres.
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -30,15 +30,8 @@ from torchvision.models.detection.roi_heads import (
 )
 from torchvision.ops import MultiScaleRoIAlign, clip_boxes_to_image, remove_small_boxes
 
-from helpers.errors import ParameterError
-
-Weighting = Literal["gradient", "loss"]
-HeadNorm = Literal["group", "batch", "none"]
 Maps = dict[str, torch.Tensor]
 Target = dict[str, torch.Tensor]
-
-LOSS_WEIGHTS = (1.0, 0.5, 0.25)
-"""Of the three stages under ``"loss"`` (mmdetection)."""
 
 MASK_SIDE = 28
 """Of the predicted masks; half of it is pooled."""
@@ -54,78 +47,47 @@ _SMALLEST = 1e-3
 class HeadSpec:
     """Size of the heads; the defaults are LIVECell's (4 + 1 layers for boxes, 8 for masks).
 
+    Behind each convolution is a group normalisation (Wu & He 2018, arXiv 1803.08494; at most 32
+    groups), which does with any number of images what LIVECell's box heads do by batch statistics
+    over 16 images on several devices.
+
     Attributes:
         channels: of the convolutions.
         box_convs, box_features: convolutions of a box head, and width of the layer behind them.
         mask_convs: convolutions of the mask head before it is upsampled.
-        norm: behind each convolution. LIVECell's box heads take batch statistics over 16
-            images on several devices (``"batch"`` is that on one device); ``"group"`` (Wu & He
-            2018, arXiv 1803.08494; at most 32 groups) does the same with any number of images.
     """
 
     channels: int = 256
     box_convs: int = 4
     box_features: int = 1024
     mask_convs: int = 8
-    norm: HeadNorm = "group"
-
-    def __post_init__(self) -> None:
-        for name, least in (("channels", 1), ("box_convs", 0), ("mask_convs", 1)):
-            if getattr(self, name) < least:
-                raise ParameterError(f"{name}={getattr(self, name)}: expected at least {least}")
-        if self.box_features < 1 or self.norm not in _NORMS:
-            raise ParameterError(
-                f"box_features={self.box_features}, norm={self.norm!r}: expected at least 1, and "
-                f"one of {', '.join(_NORMS)}"
-            )
-
-
-@dataclass(frozen=True)
-class CascadeRules:
-    """What the stages do, apart from their layers.
-
-    Attributes are those of :class:`helpers.models.cascade.DetectorSpec`, there by the names
-    ``stage_ious`` and so on.
-    """
-
-    n_classes: int
-    ious: tuple[float, ...]
-    box_weights: tuple[tuple[float, float, float, float], ...]
-    weighting: Weighting
-    regions: int
-    positive_share: float
-    score_threshold: float
-    nms_iou: float
-    detections: int
 
 
 class CascadeHeads(nn.Module):
     """Stages and mask head, in the place of torchvision's ``RoIHeads``.
 
+    Losses of the stages are unweighted, and gradients that reach the maps are divided by the number
+    of stages, as in detectron2.
+
     Args:
-        rules: of the stages.
-        heads: their size.
-        channels: of the maps.
+        spec: of the detector (:class:`helpers.models.cascade.DetectorSpec`).
         strides: of the maps to pool from, by name, fine to coarse.
 
     Attributes:
         stages: torchvision's box heads, one per IoU.
     """
 
-    def __init__(
-        self, rules: CascadeRules, heads: HeadSpec, channels: int, strides: dict[str, int]
-    ) -> None:
+    def __init__(self, spec: Any, strides: dict[str, int]) -> None:
         super().__init__()
-        self.rules = rules
+        heads = spec.heads
         self.strides = strides
         self.stages = nn.ModuleList(
-            _stage(rules, number, heads, channels, list(strides))
-            for number in range(len(rules.ious))
+            _stage(spec, number, list(strides)) for number in range(len(spec.stage_ious))
         )
         self.mask_roi_pool = MultiScaleRoIAlign(list(strides), MASK_SIDE // 2, sampling_ratio=2)
         layers = [heads.channels] * heads.mask_convs
-        self.mask_head = MaskRCNNHeads(channels, layers, 1, _NORMS[heads.norm])
-        self.mask_predictor = MaskRCNNPredictor(heads.channels, heads.channels, rules.n_classes + 1)
+        self.mask_head = MaskRCNNHeads(spec.channels, layers, 1, _group_norm)
+        self.mask_predictor = MaskRCNNPredictor(heads.channels, heads.channels, spec.n_classes + 1)
 
     def forward(
         self,
@@ -144,7 +106,7 @@ class CascadeHeads(nn.Module):
 
         Returns:
             In training no detections, and the losses, whose sum is to be minimised: of the stages
-            ``loss_classifier_K`` and ``loss_box_reg_K``, weighted, and ``loss_mask``. Else for each
+            ``loss_classifier_K`` and ``loss_box_reg_K``, and ``loss_mask``. Else for each
             image ``boxes``, ``labels``, ``scores`` and ``masks``, probabilities float32
             (detections, 28, 28) within the boxes; and no losses.
         """
@@ -165,9 +127,8 @@ class CascadeHeads(nn.Module):
         for number, stage in enumerate(self.stages):
             logits, deltas = self._run(stage, features, boxes)
             parts = _stage_losses(logits, deltas, labels, goals)
-            weight = stage_weights(self.rules.weighting, len(self.stages))[number]
             for name, part in zip(("classifier", "box_reg"), parts, strict=True):
-                losses[f"loss_{name}_{number + 1}"] = weight * part
+                losses[f"loss_{name}_{number + 1}"] = part
             if number + 1 < len(self.stages):
                 boxes = move_boxes(stage, deltas.detach(), boxes, image_shapes)
                 boxes = [one[remove_small_boxes(one, _SMALLEST)] for one in boxes]
@@ -179,8 +140,7 @@ class CascadeHeads(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits (k, n_classes + 1) and regression (k, (n_classes + 1) * 4) of all boxes."""
         pooled = stage.box_roi_pool(features, boxes, self._shapes(features))
-        if self.rules.weighting == "gradient":
-            pooled = scale_gradient(pooled, 1 / len(self.stages))
+        pooled = scale_gradient(pooled, 1 / len(self.stages))
         return stage.box_predictor(stage.box_head(pooled))
 
     def _mask_logits(self, features: Maps, boxes: list[torch.Tensor]) -> torch.Tensor:
@@ -270,16 +230,6 @@ def scale_gradient(values: torch.Tensor, factor: float) -> torch.Tensor:
     return _ScaleGradient.apply(values, factor)
 
 
-def stage_weights(weighting: Weighting, stages: int) -> tuple[float, ...]:
-    """Weights of the stages' losses.
-
-    Args:
-        weighting: ``"gradient"``: 1 each, since there what reaches the shared features is scaled
-            (detectron2); ``"loss"``: `LOSS_WEIGHTS` (mmdetection).
-    """
-    return LOSS_WEIGHTS[:stages] if weighting == "loss" else (1.0,) * stages
-
-
 def average_scores(logits: Sequence[torch.Tensor]) -> torch.Tensor:
     """Mean over the stages of the class probabilities, (k, n_classes + 1) of as many logits."""
     return torch.stack([one.softmax(dim=1) for one in logits]).mean(dim=0)
@@ -347,26 +297,25 @@ class _StagePredictor(FastRCNNPredictor):
         return logits.float(), deltas.float().repeat(1, logits.shape[1])
 
 
-def _stage(
-    rules: CascadeRules, number: int, heads: HeadSpec, channels: int, names: list[str]
-) -> RoIHeads:
+def _stage(spec: Any, number: int, names: list[str]) -> RoIHeads:
+    heads = spec.heads
     return RoIHeads(
         box_roi_pool=MultiScaleRoIAlign(names, _BOX_SIDE, sampling_ratio=2),
         box_head=FastRCNNConvFCHead(
-            (channels, _BOX_SIDE, _BOX_SIDE),
+            (spec.channels, _BOX_SIDE, _BOX_SIDE),
             [heads.channels] * heads.box_convs,
             [heads.box_features],
-            _NORMS[heads.norm],
+            _group_norm,
         ),
-        box_predictor=_StagePredictor(heads.box_features, rules.n_classes),
-        fg_iou_thresh=rules.ious[number],
-        bg_iou_thresh=rules.ious[number],
-        batch_size_per_image=rules.regions,
-        positive_fraction=rules.positive_share,
-        bbox_reg_weights=rules.box_weights[number],
-        score_thresh=rules.score_threshold,
-        nms_thresh=rules.nms_iou,
-        detections_per_img=rules.detections,
+        box_predictor=_StagePredictor(heads.box_features, spec.n_classes),
+        fg_iou_thresh=spec.stage_ious[number],
+        bg_iou_thresh=spec.stage_ious[number],
+        batch_size_per_image=spec.regions,
+        positive_fraction=spec.positive_share,
+        bbox_reg_weights=spec.box_weights[number],
+        score_thresh=spec.score_threshold,
+        nms_thresh=spec.nms_iou,
+        detections_per_img=spec.detections,
     )
 
 
@@ -398,6 +347,3 @@ def _group_norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(
         next(n for n in range(min(32, channels), 0, -1) if channels % n == 0), channels
     )
-
-
-_NORMS = {"group": _group_norm, "batch": nn.BatchNorm2d, "none": None}

@@ -53,10 +53,6 @@ class EncoderSpec:
     name: str
     channels: int = 3
 
-    def __post_init__(self) -> None:
-        if self.channels < 1:
-            raise ParameterError(f"channels={self.channels}: expected at least 1")
-
 
 class UnetEncoder(nn.Module):
     """Contracting path of the U-Net (Ronneberger et al. 2015, arXiv 1505.04597), five levels.

@@ -6,12 +6,10 @@ ordinary weight decay pulls a fine-tuned network toward zero, L2-SP toward the s
     penalty = weight / 2 * sum over anchored parameters of |w - w_start|^2.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import nn
-
-from helpers.errors import ParameterError
 
 NORMALISATION = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 
@@ -27,18 +25,19 @@ class Anchor:
         weight: of the penalty, 0 or above.
         heads: parameters whose name starts with one of these are left free, for instance
             ``("output.",)``; where the task stays the same, nothing needs to be.
-
-    Raises:
-        ParameterError: a negative weight, a head that is not there, or nothing left to anchor.
     """
 
     def __init__(self, network: nn.Module, weight: float, heads: Sequence[str] = ()) -> None:
-        if not weight >= 0:
-            raise ParameterError(f"weight={weight}: expected 0 or above")
         self.weight = weight
         self._network = network
-        names = _anchored(network, heads)
-        self._parameters = {name: network.get_parameter(name) for name in names}
+        normalising = _normalising(network)
+        self._parameters = {
+            name: parameter
+            for name, parameter in network.named_parameters()
+            if parameter.requires_grad
+            and not name.startswith(tuple(heads))
+            and name not in normalising
+        }
         self.refresh()
 
     @property
@@ -90,23 +89,6 @@ def decay_groups(
     return [group for group in groups if group["params"]]
 
 
-def _anchored(network: nn.Module, heads: Sequence[str]) -> list[str]:
-    names = [name for name, p in network.named_parameters() if p.requires_grad]
-    for head in heads:
-        if not any(name.startswith(head) for name in names):
-            raise ParameterError(
-                f"heads: no trained parameter starts with {head!r}; there are {_some(names)}"
-            )
-    kept = [
-        name
-        for name in names
-        if not name.startswith(tuple(heads)) and name not in _normalising(network)
-    ]
-    if not kept:
-        raise ParameterError(f"nothing left to anchor among {_some(names)}")
-    return kept
-
-
 def _normalising(network: nn.Module) -> set[str]:
     return {
         f"{prefix}.{name}" if prefix else name
@@ -114,9 +96,3 @@ def _normalising(network: nn.Module) -> set[str]:
         if isinstance(module, NORMALISATION)
         for name, _ in module.named_parameters(recurse=False)
     }
-
-
-def _some(names: Iterable[str]) -> str:
-    names = list(names)
-    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-    return ", ".join(names[:4]) + more

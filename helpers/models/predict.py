@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from helpers.errors import ParameterError
+from helpers.models.device import autocast
 from helpers.models.dynamics import load_dynamics
 
 MULTIPLE = 8
@@ -53,8 +53,6 @@ def predict_flows(
     """
     from cellpose import transforms
 
-    if image.ndim != 2:
-        raise ParameterError(f"image of shape {image.shape}: expected (height, width)")
     network.eval()
     device = next(network.parameters()).device
     height, width = image.shape
@@ -67,7 +65,7 @@ def predict_flows(
     outputs = []
     for batch in torch.from_numpy(tiles).split(options.batch_size):
         inputs = batch.to(device).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32):
+        with autocast(device, precision):
             outputs.append(network(inputs)[0].float().cpu().numpy())
     blended = transforms.average_tiles(np.concatenate(outputs), ysub, xsub, tall, wide)
     return blended[:, :height, :width]

@@ -10,7 +10,7 @@ encoder here gets the same convolutional decoder as the others.
 """
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from helpers.errors import ParameterError
-from helpers.models.device import resolve_device, resolve_precision
+from helpers.models.device import autocast, resolve_device, resolve_precision
 from helpers.randomness import global_seed
 
 Decoder = Literal["unet", "attention"]
@@ -114,9 +114,14 @@ def build_segmenter(
         decoder_channels: one number per level of the encoder, coarse to fine.
 
     Raises:
-        ParameterError: too few classes, an unknown decoder, or channels that do not fit.
+        ParameterError: too few channels for attention.
     """
-    _check(encoder, n_classes, decoder, decoder_channels)
+    deepest = encoder.out_channels[-1]
+    if decoder == "attention" and min(deepest, *decoder_channels) < _SQUEEZE:
+        raise ParameterError(
+            f"decoder_channels={tuple(decoder_channels)} and {deepest} from the encoder: attention "
+            f"needs {_SQUEEZE} or more in each; take more channels or decoder='unet'"
+        )
     with global_seed(seed):
         return Segmenter(encoder, n_classes, decoder, tuple(decoder_channels))
 
@@ -159,7 +164,7 @@ def predict_classes(
     found = np.empty((len(images), *images.shape[-2:]), np.int32)
     for first in range(0, len(images), batch):
         part = torch.from_numpy(np.array(images[first : first + batch], np.float32)).to(where)
-        with torch.autocast(where.type, dtype=dtype, enabled=dtype != torch.float32):
+        with autocast(where, dtype):
             scores = model(part)
         found[first : first + batch] = scores.argmax(dim=1).int().cpu().numpy()
     return found
@@ -183,29 +188,6 @@ def class_probabilities(
     dtype = resolve_precision(precision, where)
     model.to(where).eval()
     part = torch.from_numpy(np.array(images, np.float32)).to(where)
-    with torch.autocast(where.type, dtype=dtype, enabled=dtype != torch.float32):
+    with autocast(where, dtype):
         scores = model(part)
     return scores.float().softmax(dim=1).cpu()
-
-
-def _check(
-    encoder: nn.Module, n_classes: int, decoder: str, decoder_channels: Sequence[int]
-) -> None:
-    if n_classes < 2:
-        raise ParameterError(f"n_classes={n_classes}: expected at least 2, background included")
-    if decoder not in get_args(Decoder):
-        raise ParameterError(
-            f"decoder is {decoder!r}; expected one of {', '.join(get_args(Decoder))}"
-        )
-    levels = len(encoder.out_channels) - 1
-    if len(decoder_channels) != levels or min(decoder_channels) < 1:
-        raise ParameterError(
-            f"decoder_channels={tuple(decoder_channels)}: expected {levels} positive numbers, one "
-            f"per level of the encoder (channels {list(encoder.out_channels[1:])}), coarse to fine"
-        )
-    deepest = encoder.out_channels[-1]
-    if decoder == "attention" and min(deepest, *decoder_channels) < _SQUEEZE:
-        raise ParameterError(
-            f"decoder_channels={tuple(decoder_channels)} and {deepest} from the encoder: attention "
-            f"needs {_SQUEEZE} or more in each; take more channels or decoder='unet'"
-        )

@@ -339,12 +339,12 @@ class _Training:
                 self.model, images, plan.batch_size, self.device.type, plan.precision
             )
             counts = image_confusions(found, masks, n_classes)
-            return {"dice": semantic_scores(counts, "pooled").mean_dice()}
+            return {"dice": semantic_scores(counts).mean_dice()}
         loss, counts = PooledLoss(n_classes, plan.loss), []
         for found, truth in self._predicted(images, masks):
             loss.add(found, torch.from_numpy(np.array(truth, np.int64)))
             counts.append(class_confusion(found.argmax(dim=1).numpy(), truth, n_classes))
-        dice = semantic_scores(np.stack(counts), "pooled").mean_dice()
+        dice = semantic_scores(np.stack(counts)).mean_dice()
         return {"dice": dice, "loss": loss.value()}
 
     def _predicted(

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from helpers.errors import ParameterError
 from helpers.metrics.detection import (
     AREA_RANGES,
     Instances,
@@ -261,19 +260,6 @@ def test_without_objects_undefined_and_without_findings_0():
     assert np.isnan(average_precision([], []).masks.ap)
 
 
-def test_classes_choose_what_is_averaged():
-    truth = make([bar(0, 20), bar(30, 50)], labels=[2, 5])
-    found = make([bar(0, 20), bar(30, 50)], [0.5, 0.5], labels=[2, 2])
-    scores = average_precision([truth], [found]).masks
-    assert scores.by_class == {2: 1, 5: 0}
-    assert scores.ap == 0.5
-    assert average_precision([truth], [found], classes=[5]).masks.ap == 0
-    only = average_precision([truth], [found], classes=[7, 2]).masks
-    assert only.ap == 1
-    assert list(only.by_class) == [2, 7]
-    assert np.isnan(only.by_class[7])
-
-
 @pytest.mark.parametrize(("areas", "medium"), [("coco", (32, 96)), ("livecell", (18, 31))])
 def test_both_ends_belong_to_a_range_of_areas(areas, medium):
     for name, side in (("small", medium[0]), ("medium", medium[0]), ("medium", medium[1])):
@@ -295,25 +281,6 @@ def test_stated_areas_decide_the_size_of_annotated_objects():
 
 
 TRUE = make([bar(0, 20)])
-FOUND = make([bar(0, 20)], [0.5])
-
-
-@pytest.mark.parametrize(
-    ("truth", "found", "options", "message"),
-    [
-        ([TRUE], [], {}, "truth has 1 images and found 0"),
-        ([FOUND], [FOUND], {}, "image 0: truth has scores"),
-        ([TRUE], [TRUE], {}, "image 0: found has no scores"),
-        ([TRUE], [make([bar(0, 20)], [np.nan])], {}, "not finite"),
-        ([TRUE], [make([bar(0, 20)[:9]], [0.5])], {}, r"size \(12, 120\) and found of \(9, 120\)"),
-        ([TRUE], [FOUND], {"areas": "cells"}, "areas is 'cells'; expected one of coco, livecell"),
-        ([TRUE], [FOUND], {"max_detections": 0}, "max_detections is 0"),
-        ([TRUE], [FOUND], {"classes": [0]}, "classes holds 0"),
-    ],
-)
-def test_what_cannot_be_compared_is_named(truth, found, options, message):
-    with pytest.raises(ParameterError, match=message):
-        average_precision(truth, found, **options)
 
 
 # ------------------------------------------------------------------------------ masks and objects
@@ -351,11 +318,6 @@ def test_label_images_of_one_value(value):
 def test_label_images_with_classes():
     labels = np.array([[0, 7, 7], [2, 0, 9]])
     assert from_labels(labels, [4, 5, 6]).labels.tolist() == [4, 5, 6]
-    with pytest.raises(ParameterError, match="classes holds 2; expected one for each of 3"):
-        from_labels(labels, [4, 5])
-    for bad in (labels - 1, labels / 2, labels[0]):
-        with pytest.raises(ParameterError, match="labels is"):
-            from_labels(bad)
 
 
 def test_masks_survive_encoding():
@@ -365,8 +327,6 @@ def test_masks_survive_encoding():
     np.testing.assert_array_equal(decode_masks(rles, (11, 7)), masks)
     assert encode_masks(np.zeros((0, 5, 6))) == ()
     assert decode_masks((), (5, 6)).shape == (0, 5, 6)
-    with pytest.raises(ParameterError, match=r"shape \(5, 6\); expected \(n, height, width\)"):
-        encode_masks(np.zeros((5, 6)))
 
 
 def test_taking_some_objects_takes_all_that_belongs_to_them():
@@ -385,23 +345,3 @@ def test_taking_some_objects_takes_all_that_belongs_to_them():
         np.testing.assert_array_equal(part.boxes, whole.boxes[kept])
         assert part.masks == tuple(whole.masks[k] for k in kept)
     np.testing.assert_array_equal(to_xywh(whole.boxes)[2], [20, 0, 40, 10])
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"boxes": np.zeros((2, 4), np.float32)}, r"boxes is float32 of shape \(2, 4\)"),
-        ({"boxes": np.zeros((1, 4))}, "boxes is float64"),
-        ({"labels": np.zeros(1, np.int64)}, "labels holds 0"),
-        ({"labels": np.ones(1, np.int32)}, "labels is int32"),
-        ({"masks": ()}, "masks holds 0 RLEs; expected 1"),
-        ({"size": (12, 12)}, r"an RLE is of size \(12, 120\)"),
-        ({"scores": np.ones(1)}, "scores is float64"),
-        ({"crowd": np.ones(2, bool)}, r"crowd is bool of shape \(2,\)"),
-        ({"areas": np.ones(2)}, r"areas is float64 of shape \(2,\)"),
-    ],
-)
-def test_objects_that_do_not_fit_each_other_are_refused(changed, message):
-    parts = {name: getattr(TRUE, name) for name in ("size", "boxes", "labels", "masks")}
-    with pytest.raises(ParameterError, match=message):
-        Instances(**(parts | changed))

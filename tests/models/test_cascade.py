@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from helpers.errors import ParameterError
 from helpers.metrics.detection import decode_masks
 from helpers.models import cascade
 from helpers.models.cascade import (
@@ -19,7 +18,7 @@ from helpers.models.cascade import (
     paste_masks,
     predict_instances,
 )
-from helpers.models.encoders import EncoderSpec, SavedEncoder, build_encoder
+from helpers.models.encoders import EncoderSpec, build_encoder
 from helpers.models.l2sp import decay_groups
 from tests.models.tiny_detector import EMPTY, SCENES, SPEC, spec
 
@@ -203,16 +202,6 @@ def test_heads_depend_on_the_seed_and_not_on_the_backbone():
     assert not torch.equal(first.rpn.head.cls_logits.weight, other.rpn.head.cls_logits.weight)
 
 
-def test_a_saved_encoder_must_be_the_one_of_the_spec():
-    encoder = build_encoder(SPEC.backbone, 3)
-    saved = SavedEncoder(SPEC.backbone, encoder, SPEC.mean, SPEC.std)
-    assert build_detector(SPEC, 0, saved).backbone.body is encoder
-    with pytest.raises(ParameterError, match="unet-4"):
-        build_detector(spec(backbone=EncoderSpec("unet-8")), 0, saved)
-    with pytest.raises(ParameterError, match="normalised by"):
-        build_detector(spec(mean=(0.5, 0.5, 0.5)), 0, saved)
-
-
 def test_the_anchor_holds_the_encoder_alone_and_takes_its_decay_away():
     detector = build_detector(SPEC, 0)
     anchor = anchor_backbone(detector, 0.1)
@@ -224,53 +213,6 @@ def test_the_anchor_holds_the_encoder_alone_and_takes_its_decay_away():
     assert sorted(anchor.names) == sorted(convolutions)
     groups = decay_groups(detector, 1e-4, anchor)
     assert {g["weight_decay"]: len(g["params"]) for g in groups}[0.0] == len(convolutions)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"n_classes": 0}, "n_classes=0"),
-        ({"detections": 0}, "detections=0"),
-        ({"nms_iou": 1.5}, "nms_iou=1.5"),
-        ({"weighting": "both"}, "gradient or loss"),
-        ({"batch_norm": "sync"}, "trained or frozen"),
-        ({"stage_ious": (0.5, 0.6)}, "four weights for each"),
-        ({"box_weights": ((1.0, 1.0, 1.0, 0.0),) * 3}, "four above 0"),
-        (
-            {
-                "weighting": "loss",
-                "stage_ious": (0.5,) * 4,
-                "box_weights": ((1.0, 1.0, 1.0, 1.0),) * 4,
-            },
-            "4 stages",
-        ),
-        ({"backbone": EncoderSpec("unet-4", channels=1)}, "expected three each"),
-        ({"std": (1.0, 0.0, 1.0)}, "above 0"),
-    ],
-)
-def test_specs_that_cannot_be_are_refused(changes, message):
-    with pytest.raises(ParameterError, match=message):
-        spec(**changes)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"sizes": (4, 9)},
-        {"ratios": ()},
-        {"ratios": (0.0,)},
-        {"levels": (2, 2, 3, 4, 5, -1)},
-    ],
-)
-def test_anchors_that_cannot_be_are_refused(changes):
-    with pytest.raises(ParameterError, match="sizes="):
-        AnchorSpec(**changes)
-
-
-@pytest.mark.parametrize("image", [np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8)])
-def test_images_of_another_kind_are_refused(image):
-    with pytest.raises(ParameterError, match="expected uint8"):
-        image_tensor(image)
 
 
 @pytest.mark.slow

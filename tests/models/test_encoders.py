@@ -1,5 +1,3 @@
-import dataclasses
-
 import pytest
 import torch
 from torch import nn
@@ -261,11 +259,6 @@ def test_other_files_are_refused(tmp_path, state):
 def test_unknown_names_and_networks_without_a_pyramid_are_refused(name):
     with pytest.raises(ParameterError, match="cannot be built"):
         build_encoder(EncoderSpec(name), 0)
-
-
-def test_an_encoder_without_input_is_refused():
-    with pytest.raises(ParameterError, match="channels=0"):
-        dataclasses.replace(UNET, channels=0)
 
 
 def test_normalised_images_have_mean_0_and_spread_1():

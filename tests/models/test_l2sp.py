@@ -2,7 +2,6 @@ import pytest
 import torch
 from torch import nn
 
-from helpers.errors import ParameterError
 from helpers.models.cpnet import build_cpnet
 from helpers.models.l2sp import Anchor, decay_groups
 
@@ -77,16 +76,3 @@ def test_no_normalisation_of_cellposes_network_is_anchored():
     assert any(
         name.startswith("output.") and name in anchored for name, _ in net.named_parameters()
     )
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"weight": -1}, "weight=-1"),
-        ({"weight": 1, "heads": ("top.",)}, "starts with 'top.'"),
-        ({"weight": 1, "heads": ("0.", "3.")}, "nothing left"),
-    ],
-)
-def test_nonsense_is_refused(settings, message):
-    with pytest.raises(ParameterError, match=message):
-        Anchor(network(), **settings)

@@ -5,7 +5,6 @@ import pytest
 import torch
 from torch import nn
 
-from helpers.errors import ParameterError
 from helpers.models.semantic import build_segmenter, class_probabilities
 from helpers.models.sliding import predict_sliding, predict_sliding_classes, window_starts
 from tests.models.tiny_encoder import TinyEncoder
@@ -57,7 +56,7 @@ def image(height, width, seed=0):
     return drawn.astype(np.float32)
 
 
-def plain(model, picture, window, step, weight):
+def plain(model, picture, window, step):
     """Pad by hand, loop over windows and their pixels, divide, cut back."""
     height, width = picture.shape[1:]
     before = [max(window - side + 1, 0) // 2 for side in (height, width)]
@@ -73,16 +72,11 @@ def plain(model, picture, window, step, weight):
             found = model(torch.from_numpy(square)).softmax(dim=1)[0].double().numpy()
             whole = np.zeros((len(found), tall, wide))
             for y, x in np.ndindex(window, window):
-                whole[:, top + y, left + x] = found[:, y, x] * weight(y, x)
-                cover[top + y, left + x] += weight(y, x)
+                whole[:, top + y, left + x] = found[:, y, x]
+                cover[top + y, left + x] += 1
             total = total + whole
     cut = (slice(before[0], before[0] + height), slice(before[1], before[1] + width))
     return (total / cover)[:, *cut]
-
-
-def bell(y, x, window=16):
-    middle = (window - 1) / 2
-    return math.exp(-((y - middle) ** 2 + (x - middle) ** 2) / (2 * (window / 8) ** 2))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -100,25 +94,13 @@ def test_a_function_of_pixels_gives_exactly_what_it_gives_on_the_whole_image(sha
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("blend", ["mean", "gaussian"])
-def test_windows_are_averaged_as_a_plain_loop_does(shape, blend):
+def test_windows_are_averaged_as_a_plain_loop_does(shape):
     picture = image(*shape, seed=1)
-    weight = bell if blend == "gaussian" else (lambda y, x: 1.0)
     for step in (7, 16):
-        found = predict_sliding(PlaceFunction(), picture, 16, step, blend, batch=4)
-        expected = plain(PlaceFunction(), picture, 16, step, weight)
+        found = predict_sliding(PlaceFunction(), picture, 16, step, batch=4)
+        expected = plain(PlaceFunction(), picture, 16, step)
         np.testing.assert_allclose(found, expected, atol=2e-7)
         np.testing.assert_allclose(found.sum(axis=0), 1, atol=1e-6)
-
-
-def test_the_two_blends_differ_inside_and_agree_where_one_window_sees():
-    picture = image(24, 16)
-    mean, gaussian = (
-        predict_sliding(PlaceFunction(), picture, 16, 8, blend) for blend in ("mean", "gaussian")
-    )
-    np.testing.assert_allclose(mean[:, :8], gaussian[:, :8], atol=1e-6)
-    np.testing.assert_allclose(mean[:, 16:], gaussian[:, 16:], atol=1e-6)
-    assert np.abs(mean[:, 8:16] - gaussian[:, 8:16]).max() > 0.05
 
 
 @pytest.mark.parametrize(
@@ -181,9 +163,9 @@ def test_an_image_of_one_window_is_what_the_network_gives():
 
 def test_classes_of_a_list_of_images_of_several_sizes():
     pictures = [image(*shape, seed=seed) for seed, shape in enumerate(SHAPES)]
-    found = predict_sliding_classes(PlaceFunction(), pictures, 16, 8, "gaussian")
+    found = predict_sliding_classes(PlaceFunction(), pictures, 16, 8)
     for classes, picture in zip(found, pictures, strict=True):
-        shares = predict_sliding(PlaceFunction(), picture, 16, 8, "gaussian")
+        shares = predict_sliding(PlaceFunction(), picture, 16, 8)
         np.testing.assert_array_equal(classes, shares[1] > shares[0])
         assert classes.dtype == np.int32
 
@@ -198,23 +180,3 @@ def test_a_memory_mapped_image_is_read_as_any_other(tmp_path):
     mapped = np.load(tmp_path / "image.npy", mmap_mode="r")
     expected = predict_sliding(PixelFunction(), image(20, 30), 16, 8)
     np.testing.assert_array_equal(predict_sliding(PixelFunction(), mapped, 16, 8), expected)
-
-
-@pytest.mark.parametrize(
-    ("change", "match"),
-    [
-        ({"image": image(20, 20)[0]}, r"shape \(20, 20\)"),
-        ({"image": image(20, 20).astype(np.float64)}, "image is float64"),
-        ({"image": image(20, 0)}, r"shape \(3, 20, 0\)"),
-        ({"image": image(20, 20) * np.nan}, "NaN"),
-        ({"window": 0}, "window=0"),
-        ({"step": 0}, "step=0"),
-        ({"batch": 0}, "batch=0"),
-        ({"step": 17}, "step=17 with window=16"),
-        ({"blend": "max"}, "blend='max'"),
-    ],
-)
-def test_what_cannot_be_is_refused(change, match):
-    call = {"image": image(20, 20), "window": 16, "step": 8, **change}
-    with pytest.raises(ParameterError, match=match):
-        predict_sliding(PixelFunction(), **call)

@@ -21,7 +21,8 @@ from helpers.models.encoders import (
 from helpers.models.pyramid import Pyramid
 from helpers.models.semantic import build_segmenter
 from helpers.models.vit_pyramid import build_transformer
-from helpers.pretraining.momentum import ContrastSettings, MomentumContrast
+from helpers.pretraining.moco import MocoPlan
+from helpers.pretraining.momentum import MomentumContrast
 from tests.models.tiny_detector import SCENES, spec
 
 TINY = EncoderSpec("pyramid-32x2")
@@ -213,9 +214,8 @@ def test_a_detector_trains_and_predicts():
 
 
 def test_momentum_contrast_trains_the_transformer():
-    contrast = MomentumContrast(
-        build_encoder(TINY, 0), ContrastSettings(queue=8, dim=4, groups=1), seed=0
-    )
+    plan = MocoPlan(1, 4, dim=4, groups=1)
+    contrast = MomentumContrast(build_encoder(TINY, 0), plan, queue=8, seed=0)
     first, second = torch.rand(4, 3, 32, 32), torch.rand(4, 3, 32, 32)
     contrast(first, second, torch.arange(4))
     loss, _ = contrast(first, second, torch.arange(4, 8))

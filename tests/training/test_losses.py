@@ -40,7 +40,7 @@ def test_of_certain_predictions_it_is_the_dice_of_the_counts():
     found = scores.argmax(dim=1)
     certain = torch.nn.functional.one_hot(found, 4).permute(0, 3, 1, 2).double()
     counts = class_confusion(found.numpy(), target.numpy(), 4)[None]
-    expected = semantic_scores(counts, "pooled").dice
+    expected = semantic_scores(counts).dice
     np.testing.assert_allclose(soft_dice(certain, target).numpy(), expected, atol=1e-5)
 
 

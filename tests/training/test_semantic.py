@@ -86,7 +86,7 @@ def kill_at(step):
 
 def validation_dice(network):
     found = predict_classes(network, VALIDATION[0])
-    return semantic_scores(image_confusions(found, VALIDATION[1], 3), "pooled").mean_dice()
+    return semantic_scores(image_confusions(found, VALIDATION[1], 3)).mean_dice()
 
 
 def test_it_learns_discs_on_a_textured_ground():
