@@ -51,11 +51,6 @@ def is_archive(name: str) -> bool:
     return lower.endswith((".zip", *_TAR_SUFFIXES)) and not lower.endswith(".pth.tar")
 
 
-def unpack(archive: Path, target: Path, progress: bool = True) -> int:
-    """Unpack one archive into the new folder ``target``; see :func:`unpack_all`."""
-    return unpack_all([archive], target, progress)
-
-
 def unpack_all(archives: Sequence[Path], target: Path, progress: bool = True) -> int:
     """Unpack zip and tar archives side by side into the new folder ``target``.
 
@@ -80,7 +75,7 @@ def unpack_all(archives: Sequence[Path], target: Path, progress: bool = True) ->
         staging.chmod(0o755)  # mkdtemp keeps others out; a data folder may be shared
         staging.replace(target)
     except OSError as error:
-        raise _write_error(target, error) from error
+        raise write_error(target, error, "what had been unpacked") from error
     finally:
         # Gone after success; after a failure its error matters more than one of tidying up.
         shutil.rmtree(staging, ignore_errors=True)
@@ -110,10 +105,11 @@ def _megabytes(size: int) -> str:
     return f"{size / 1e6:,.1f} MB"
 
 
-def _write_error(target: Path, error: OSError) -> DataError:
+def write_error(target: Path, error: OSError, removed: str) -> DataError:
+    """What is said where a data folder cannot be written, and in words what was removed."""
     if is_disk_full(error):
         return DataError(
-            f"{target}: the disk is full; what had been unpacked was removed. "
+            f"{target}: the disk is full; {removed} was removed. "
             "Free some disk space, or set BOOK_DATA_DIR to a folder on a larger disk."
         )
     return DataError(

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers.data.readers.images import decode
-from helpers.errors import DataError, ParameterError
+from helpers.errors import DataError
 from helpers.files import find_files, replacing, write_json
 from helpers.fingerprints import of_json
 from helpers.locks import once
@@ -27,9 +27,6 @@ class ClassifiedImages:
         labels: int64 (n,), 0..K-1.
         names: of the K classes.
         fingerprint: 64 hexadecimal digits; other pixels, labels or names, another fingerprint.
-
-    Raises:
-        DataError: arrays of another shape or type, or labels outside 0..K-1.
     """
 
     images: np.ndarray
@@ -37,33 +34,12 @@ class ClassifiedImages:
     names: tuple[str, ...]
     fingerprint: str
 
-    def __post_init__(self) -> None:
-        images, labels = self.images, self.labels
-        if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
-            raise DataError(
-                f"images: {images.dtype} {images.shape}, expected uint8 (n, height, width, 3)"
-            )
-        if labels.shape != images.shape[:1] or labels.dtype != np.int64:
-            raise DataError(
-                f"labels: {labels.dtype} {labels.shape}, expected int64 ({len(images)},), one for "
-                "every image"
-            )
-        if len(labels) and not 0 <= labels.min() <= labels.max() < len(self.names):
-            raise DataError(
-                f"labels: {labels.min()}..{labels.max()}, expected 0..{len(self.names) - 1} for "
-                f"{len(self.names)} classes"
-            )
-
     def __len__(self) -> int:
         return len(self.images)
 
 
 def classified(images: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> ClassifiedImages:
-    """Arrays as :class:`ClassifiedImages`, fingerprinted by their content.
-
-    Raises:
-        DataError: as :class:`ClassifiedImages`.
-    """
+    """Arrays as :class:`ClassifiedImages`, fingerprinted by their content."""
     digest = hashlib.sha256(repr((images.shape, tuple(names))).encode())
     digest.update(np.ascontiguousarray(labels, np.int64).tobytes())
     for start in range(0, len(images), _BLOCK):
@@ -121,12 +97,9 @@ def open_image_folder(
         progress: show a bar.
 
     Raises:
-        ParameterError: ``size`` or ``workers`` below 1.
         DataError: no folder, fewer than two classes, a class without images, images outside the
             class folders, or files that are no 8-bit pictures: all are read, then up to ten named.
     """
-    if size < 1 or workers < 1:
-        raise ParameterError(f"size={size}, workers={workers}: both must be at least 1")
     names = _class_names(root)
     files = find_files(root, SUFFIXES)
     labels = _labels(files, root, names)

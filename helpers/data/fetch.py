@@ -20,7 +20,7 @@ import requests
 from filelock import FileLock
 from tqdm.auto import tqdm
 
-from helpers.data.archives import is_archive, is_disk_full, require_space, unpack_all
+from helpers.data.archives import is_archive, is_disk_full, require_space, unpack_all, write_error
 from helpers.data.bundle import load_bundle, verified_files
 from helpers.data.checksums import (
     Digest,
@@ -299,7 +299,7 @@ def _download(file: File, folder: Path, progress: bool) -> None:
             "BOOK_DATA_BUNDLE to the folder of an offline bundle."
         ) from error
     except OSError as error:
-        raise _write_error(target, error) from error
+        raise write_error(target, error, "the unfinished download") from error
 
 
 def _reason(error: BaseException) -> str:
@@ -307,17 +307,6 @@ def _reason(error: BaseException) -> str:
     while error.args and isinstance(error.args[0], BaseException):
         error = error.args[0]
     return str(getattr(error, "reason", None) or error)
-
-
-def _write_error(path: Path, error: OSError) -> DataError:
-    if is_disk_full(error):
-        return DataError(
-            f"{path}: the disk is full; the unfinished download was removed. "
-            "Free some disk space, or set BOOK_DATA_DIR to a folder on a larger disk."
-        )
-    return DataError(
-        f"{path}: cannot be written ({error}). Set BOOK_DATA_DIR to a folder that can be written."
-    )
 
 
 class _ResumingDownloader:

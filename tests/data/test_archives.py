@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from helpers.data import archives
-from helpers.data.archives import is_archive, unpack, unpack_all
+from helpers.data.archives import is_archive, unpack_all
 from helpers.errors import DataError
 
 TARS = [("a.tar", "w"), ("a.tar.gz", "w:gz"), ("a.tar.bz2", "w:bz2"), ("a.tar.xz", "w:xz")]
@@ -67,7 +67,7 @@ def target(tmp_path) -> Path:
 )
 def test_round_trip(tmp_path, target, name, mode):
     made = make_tar(tmp_path / name, FILES, mode) if mode else make_zip(tmp_path / name, FILES)
-    assert unpack(made, target, progress=False) == len(FILES)
+    assert unpack_all([made], target, progress=False) == len(FILES)
     assert contents(target) == FILES
     assert_untouched(tmp_path, "out")
     assert stat.S_IMODE(target.stat().st_mode) == 0o755
@@ -89,7 +89,7 @@ def test_archives_that_hold_the_same_name_are_refused(tmp_path, target):
 
 def test_resource_forks_are_left_out(tmp_path, target):
     made = make_zip(tmp_path / "a.zip", {"a.txt": b"1", "__MACOSX/._a.txt": b"2"})
-    assert unpack(made, target, progress=False) == 1
+    assert unpack_all([made], target, progress=False) == 1
     assert contents(target) == {"a.txt": b"1"}
 
 
@@ -101,7 +101,7 @@ def test_resource_forks_are_left_out(tmp_path, target):
 def test_names_that_leave_the_folder(tmp_path, target, make, name):
     made = make(tmp_path / ("a.zip" if make is make_zip else "a.tar"), {"ok": b"1", name: b"2"})
     with pytest.raises(DataError, match="outside its folder") as caught:
-        unpack(made, target, progress=False)
+        unpack_all([made], target, progress=False)
     assert str(made) in str(caught.value)
     assert_untouched(tmp_path)
     assert not Path("/evil").exists()
@@ -112,7 +112,7 @@ def test_names_that_leave_the_folder(tmp_path, target, make, name):
 def test_tar_links_that_leave_the_folder(tmp_path, target, link, kind):
     made = make_tar(tmp_path / "a.tar", {"ok/a": b"1"}, extra=[tar_member("link", kind, link)])
     with pytest.raises(DataError, match="leaves its folder"):
-        unpack(made, target, progress=False)
+        unpack_all([made], target, progress=False)
     assert_untouched(tmp_path)
 
 
@@ -124,7 +124,7 @@ def test_file_written_through_a_link_to_a_folder(tmp_path, target):
     ]
     made = make_tar(tmp_path / "a.tar", {"here/up/evil": b"1"}, extra=steps)
     with pytest.raises(DataError, match="refused"):
-        unpack(made, target, progress=False)
+        unpack_all([made], target, progress=False)
     assert_untouched(tmp_path)
 
 
@@ -134,7 +134,7 @@ def test_links_inside_become_copies(tmp_path, target):
         tar_member("d/hard", tarfile.LNKTYPE, "a"),
     ]
     made = make_tar(tmp_path / "a.tar", {"a": b"content"}, extra=links)
-    assert unpack(made, target, progress=False) == 3
+    assert unpack_all([made], target, progress=False) == 3
     assert contents(target) == {"a": b"content", "d/soft": b"content", "d/hard": b"content"}
     assert not any(path.is_symlink() for path in target.rglob("*"))
 
@@ -150,11 +150,11 @@ def zip_with_link(path: Path, link: str) -> Path:
 
 def test_zip_links(tmp_path, target):
     with pytest.raises(DataError, match="leaves its folder"):
-        unpack(zip_with_link(tmp_path / "bad.zip", "../../evil"), target, progress=False)
+        unpack_all([zip_with_link(tmp_path / "bad.zip", "../../evil")], target, progress=False)
     with pytest.raises(DataError, match="points to no file"):
-        unpack(zip_with_link(tmp_path / "loop.zip", "link"), target, progress=False)
+        unpack_all([zip_with_link(tmp_path / "loop.zip", "link")], target, progress=False)
     assert_untouched(tmp_path)
-    unpack(zip_with_link(tmp_path / "good.zip", "../a"), target, progress=False)
+    unpack_all([zip_with_link(tmp_path / "good.zip", "../a")], target, progress=False)
     assert contents(target) == {"a": b"content", "d/link": b"content"}
 
 
@@ -162,7 +162,7 @@ def test_zip_links(tmp_path, target):
 def test_devices_are_refused(tmp_path, target, kind):
     made = make_tar(tmp_path / "a.tar", {"ok": b"1"}, extra=[tar_member("null", kind)])
     with pytest.raises(DataError, match="'null' is a device"):
-        unpack(made, target, progress=False)
+        unpack_all([made], target, progress=False)
     assert_untouched(tmp_path)
 
 
@@ -180,7 +180,7 @@ def test_truncated_archive(tmp_path, target, name, mode, share):
     whole = made.read_bytes() if mode != "w" else made.read_bytes().rstrip(b"\0")
     made.write_bytes(whole[: int(share * len(whole))])
     with pytest.raises(DataError, match="damaged or cut short") as caught:
-        unpack(made, target, progress=False)
+        unpack_all([made], target, progress=False)
     assert str(made) in str(caught.value)
     assert_untouched(tmp_path)
 
@@ -189,7 +189,7 @@ def test_tar_cut_between_two_files(tmp_path, target):
     made = make_tar(tmp_path / "a.tar", {"a": bytes(512), "b": bytes(512)})
     made.write_bytes(made.read_bytes()[:1024])  # one header, one block: all of the first file
     with pytest.raises(DataError, match="its end is missing"):
-        unpack(made, target, progress=False)
+        unpack_all([made], target, progress=False)
     assert_untouched(tmp_path)
 
 
@@ -200,7 +200,7 @@ def test_flipped_byte_in_a_zip(tmp_path, target, compression):
     data[2000] ^= 0xFF
     made.write_bytes(data)
     with pytest.raises(DataError, match="damaged"):
-        unpack(made, target, progress=False)
+        unpack_all([made], target, progress=False)
     assert_untouched(tmp_path)
 
 
@@ -210,7 +210,7 @@ def test_encrypted_zip(tmp_path, target):
     data[data.index(b"PK\x01\x02") + 8] |= 1  # the flag in the central directory
     made.write_bytes(data)
     with pytest.raises(DataError, match="encrypted"):
-        unpack(made, target, progress=False)
+        unpack_all([made], target, progress=False)
 
 
 def test_existing_target_is_kept(tmp_path, target):
@@ -218,7 +218,7 @@ def test_existing_target_is_kept(tmp_path, target):
     (target / "mine").write_text("precious")
     made = make_zip(tmp_path / "a.zip", FILES)
     with pytest.raises(DataError, match="exists already"):
-        unpack(made, target, progress=False)
+        unpack_all([made], target, progress=False)
     assert contents(target) == {"mine": b"precious"}
     assert_untouched(tmp_path, "out")
 
@@ -230,7 +230,7 @@ def test_bomb_is_refused_before_anything_is_written(tmp_path, target, make, monk
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     monkeypatch.setattr(archives, "_write", lambda *_: pytest.fail("wrote"))
     with pytest.raises(DataError, match=r"needs 10\.0 MB"):
-        unpack(made, target, progress=False)
+        unpack_all([made], target, progress=False)
     assert_untouched(tmp_path)
 
 
@@ -241,7 +241,7 @@ def test_disk_full_while_writing(tmp_path, target, monkeypatch):
     made = make_zip(tmp_path / "a.zip", FILES)
     monkeypatch.setattr(shutil, "copyfileobj", full)
     with pytest.raises(DataError, match="disk is full"):
-        unpack(made, target, progress=False)
+        unpack_all([made], target, progress=False)
     assert_untouched(tmp_path)
 
 

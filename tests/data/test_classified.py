@@ -3,14 +3,13 @@ import pytest
 from PIL import Image
 
 from helpers.data.classified import (
-    ClassifiedImages,
     classified,
     generated_natural,
     listing_fingerprint,
     open_image_folder,
     open_train_and_validation,
 )
-from helpers.errors import DataError, ParameterError
+from helpers.errors import DataError
 
 PIXELS = np.zeros((4, 8, 8, 3), np.uint8)
 LABELS = np.array([0, 1, 1, 0])
@@ -131,8 +130,6 @@ def test_folders_in_another_layout_are_refused(tmp_path):
     write(root / "loose.png", PIXELS[0])
     with pytest.raises(DataError, match=r"loose\.png: lies outside"):
         open_image_folder(root, 8, cache)
-    with pytest.raises(ParameterError, match="size=0"):
-        open_image_folder(root, 0, cache)
 
 
 def test_training_and_validation_must_have_the_same_classes(tmp_path):
@@ -149,19 +146,3 @@ def test_generated_images_come_with_labels_names_and_a_fingerprint():
     assert found.images.shape == (2, 32, 32, 3)
     assert len(found.names) > 2
     assert found.fingerprint == again.fingerprint != other.fingerprint
-
-
-@pytest.mark.parametrize(
-    ("images", "labels", "words"),
-    [
-        (PIXELS[..., :1], LABELS, "images: uint8"),
-        (PIXELS.astype(np.float32), LABELS, "images: float32"),
-        (PIXELS, LABELS[:3], r"labels: int64 \(3,\)"),
-        (PIXELS, LABELS.astype(np.int32), "labels: int32"),
-        (PIXELS, LABELS + 1, r"labels: 1\.\.2, expected 0\.\.1"),
-        (PIXELS, LABELS - 1, r"labels: -1\.\.0"),
-    ],
-)
-def test_arrays_that_do_not_fit_are_refused(images, labels, words):
-    with pytest.raises(DataError, match=words):
-        ClassifiedImages(images, labels, NAMES, "")
