@@ -284,6 +284,7 @@ def assert_scores_of_the_library(path, truth, found, results):
         for name, expected in library_scores(path, results, kind).items():
             value = getattr(mine, name)
             assert value == pytest.approx(expected, abs=1e-9, nan_ok=True), (kind, name)
+    return scores
 
 
 @pytest.mark.parametrize("seed", range(2))
