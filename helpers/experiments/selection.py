@@ -86,7 +86,7 @@ class Models:
     Attributes:
         data: by seed.
         chosen: indices of each arm's patches, int64 and ascending.
-        results: of each arm: see :func:`train_on_subset`.
+        results: of each arm: see :func:`helpers.experiments.subset.run_subset_trial`.
         folders: where each arm's training lies.
     """
 

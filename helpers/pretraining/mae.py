@@ -107,7 +107,8 @@ def pretrain_mae(
             not; sides of at least 8 pixels.
         seed: of weights, order, crops and masks.
         path: file of the finished autoencoder, as :func:`helpers.models.mae.load_mae` and
-            :func:`helpers.features.local_mae` read it. Beside it lies a ``.checkpoint`` until then.
+            :func:`helpers.features.encoders.local_mae` read it. Beside it lies a ``.checkpoint``
+            until then.
         on_step: called with (steps done, loss) after every step.
 
     Raises:
