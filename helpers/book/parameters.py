@@ -413,9 +413,9 @@ class EncodingParameters(SegmentationParameters):
 
     features: str = Field(
         "mae",
-        pattern=r"^(mae|descriptor|pixels|mae-vit-base|lunit-dino-vits(8|16)|timm:.+)$",
-        description="what selections see: mae (pretrained here), descriptor, pixels, mae-vit-base "
-        "or lunit-dino-vits16 (official weights) or timm:NAME (random weights)",
+        pattern=r"^(mae|descriptor|pixels|lite0|mae-vit-base|lunit-dino-vits(8|16)|timm:.+)$",
+        description="what selections see: mae (pretrained here), descriptor, pixels, lite0 "
+        "(ImageNet), mae-vit-base or lunit-dino-vits16 (official weights) or timm:NAME (random)",
     )
     contrast: str = Field(
         "", description="data set whose patches are mixed in for the check of features (or none)"

@@ -19,12 +19,14 @@ from helpers.features.encoders import (
     PUBLISHED_VITS,
     Encoder,
     local_mae,
+    make_encoder,
     published_vit,
     random_like,
     timm_encoder,
 )
 from helpers.features.knn import chance_level, knn_accuracy
 from helpers.models.device import resolve_device
+from helpers.models.initialisations import classifying_lite0
 from helpers.models.mae import MaeArchitecture
 from helpers.paths import runs_dir
 from helpers.pretraining.mae import MaePlan, pretrain_mae
@@ -40,6 +42,7 @@ NAMES = {
     "descriptor": "descriptor",
     "untrained": "encoder, untrained",
     "mae": "encoder, pretrained here",
+    "lite0": "EfficientNet-Lite0, ImageNet",
     "mae-vit-base": "MAE ViT-B/16, official",
     "lunit-dino-vits16": "DINO ViT-S/16 on histology, official",
     "lunit-dino-vits8": "DINO ViT-S/8 on histology, official",
@@ -129,9 +132,13 @@ def open_encoder(name: str, folder: Path | None = None) -> Encoder:
 
     Args:
         name: ``"mae"`` (of the trial in ``folder``), ``"untrained"`` (its architecture with random
-            weights), a key of ``PUBLISHED_VITS`` (official weights, from the manifest),
-            ``"timm:NAME"`` (any architecture of timm with random weights).
+            weights), ``"lite0"`` (EfficientNet-Lite0 with ImageNet's weights, from a package: the
+            means of its last maps), a key of ``PUBLISHED_VITS`` (official weights, from the
+            manifest), ``"timm:NAME"`` (any architecture of timm with random weights).
     """
+    if name == "lite0":
+        half = (0.5, 0.5, 0.5)
+        return make_encoder("EfficientNet-Lite0 (ImageNet)", classifying_lite0(), 224, half, half)
     if name == "mae":
         return local_mae(mae_file(folder))
     if name == "untrained":
@@ -228,7 +235,7 @@ def told_apart(p: Any, pool: list[Prepared], seed: int) -> list[dict]:
     """
     folder = pretrain(p, pool[0])[1]
     rows = []
-    for name in dict.fromkeys(["pixels", "descriptor", "untrained", "mae", p.features]):
+    for name in dict.fromkeys(["pixels", "descriptor", "untrained", "mae", "lite0", p.features]):
         told = tell_kinds_apart(name, pool, folder)
         if told is not None:
             row = {"table": "features", "train": p.dataset, "method": NAMES.get(name, name)}

@@ -188,6 +188,9 @@ def _features(
     for row, index in enumerate(indices):
         inputs[row] = prepare_input(images[index], encoder, settings.scaled)
     inputs = inputs.to(weight.device, weight.dtype)
+    if not has_tokens(module):
+        # Half again as fast with depthwise convolutions on processors.
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
     if settings.masking == "released":
         places = range(indices.start, indices.start + len(inputs))
         visible = released_visible(places, module.patch_embed.num_patches, settings.seed)

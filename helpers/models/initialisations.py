@@ -31,6 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from helpers.data.preprocess import HISTOLOGY_MEAN, HISTOLOGY_STD
 from helpers.errors import DataError, ParameterError
@@ -188,6 +189,26 @@ def load_initialisation(
     published = PUBLISHED[name]
     _require(spec, published.spec, name)
     return _load_published(published, accept_licences, progress)
+
+
+def classifying_lite0() -> nn.Module:
+    """timm's EfficientNet-Lite0 before its classifier, with the weights that a package carries.
+
+    ``forward_features`` gives 1,280 maps of the last stage, ``forward_head`` their means.
+
+    Raises:
+        DataError: the package is not installed, or its file is damaged.
+    """
+    import timm
+
+    from helpers.data.fetch import locate
+
+    (path,) = locate(PUBLISHED["imagenet-lite0"].entry).files
+    network = timm.create_model(LITE0.name.removeprefix("tu-"), num_classes=0)
+    weights = {of_lite0(name).removeprefix("model."): v for name, v in read_torch(path).items()}
+    weights = {name: v for name, v in weights.items() if not name.startswith("classifier.")}
+    fill_encoder(network, weights, path, "network")
+    return network.eval()
 
 
 def weights_entry(name: str) -> str | None:
