@@ -348,8 +348,8 @@ class StartingParameters(ChapterParameters):
         1, ge=1, description="of each start that is made here; runs take them in turn"
     )
     n_source: int = Field(600, ge=64, description="patches of every pretraining made here")
-    source_size: int = Field(64, ge=32, description="their side in pixels")
-    twin_steps: int = Field(60, ge=1, description="of Barlow Twins")
+    source_size: int = Field(48, ge=32, description="their side in pixels")
+    twin_steps: int = Field(30, ge=1, description="of Barlow Twins")
     twin_batch: int = Field(64, ge=2, description="images per step of Barlow Twins")
     twin_rate: float = Field(0.002, gt=0, description="highest learning rate of Barlow Twins")
     twin_width: int = Field(256, ge=8, description="of its projector (published: 8192)")
