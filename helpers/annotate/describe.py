@@ -15,7 +15,7 @@ from helpers.errors import DataError, ParameterError
 from helpers.features.descriptor import standardise
 
 FEATURES = (
-    "descriptor, mae, mae-vit-base, lunit-dino-vits16, lunit-dino-vits8, timm:NAME or "
+    "descriptor, lite0, mae, mae-vit-base, lunit-dino-vits16, lunit-dino-vits8, timm:NAME or "
     "timm:NAME=FILE"
 )
 # Squares that the in-house autoencoder is trained on at most, and for how long.
@@ -49,7 +49,7 @@ class Source:
 
 
 def _is_known(features: str) -> bool:
-    if features in ("descriptor", "mae"):
+    if features in ("descriptor", "lite0", "mae"):
         return True
     # Only here, since it needs torch, which takes seconds to import.
     from helpers.features.encoders import PUBLISHED_VITS
@@ -125,6 +125,10 @@ def _by_network(source: Source, candidates: list[Candidate], key: str) -> np.nda
 def _encoder(source: Source, candidates: list[Candidate], key: str, device: str):
     from helpers.features import encoders
 
+    if source.features == "lite0":
+        from helpers.experiments.encoding import open_encoder
+
+        return open_encoder("lite0")
     if source.features == "mae":
         return encoders.local_mae(_trained_mae(source, candidates, key, device))
     if source.features in encoders.PUBLISHED_VITS:

@@ -105,7 +105,7 @@ def test_a_network_sees_the_same_squares_in_any_order(folder, tmp_path, cut):
 
 def test_features_from_networks_are_kept(request_, monkeypatch):
     monkeypatch.setattr(describe, "MAE_STEPS", 1)
-    for features in ("mae", "timm:test_vit"):
+    for features in ("lite0", "mae", "timm:test_vit"):
         first = choose(replace(request_, features=features, device="cpu"))
         assert first.features.shape[0] == 10
         assert np.isfinite(first.features).all()
