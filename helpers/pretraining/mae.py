@@ -98,8 +98,7 @@ def pretrain_mae(
 ) -> MaeLog:
     """Train an autoencoder and write it to ``path``; resume, or return at once if it is there.
 
-    On the CPU two runs with equal arguments and an equal number of threads give identical weights,
-    with or without an interruption in between.
+    On the CPU equal arguments and threads give identical weights, interrupted or not.
 
     Args:
         images: (n, h, w) grey, scaled to about 0..1 (see
