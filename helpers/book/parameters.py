@@ -5,7 +5,7 @@ import re
 import types
 import typing
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import pydantic
 import yaml
@@ -151,6 +151,17 @@ def _read_yaml(name: str, text: str) -> Any:
 Share = Annotated[float, Field(gt=0, le=1)]
 OpenShare = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0)]
+Item = TypeVar("Item")
+
+
+def _distinct(values: list) -> list:
+    if not values or len(set(values)) != len(values):
+        raise ValueError("the list must hold at least one value and none twice")
+    return values
+
+
+# A list of at least one value and none twice.
+Distinct = Annotated[list[Item], AfterValidator(_distinct)]
 
 
 class SegmentationParameters(ChapterParameters):
@@ -169,7 +180,7 @@ class SegmentationParameters(ChapterParameters):
     patch_stride: int = Field(112, ge=1, description="step between patches in pixels")
     edge: Literal["pad", "drop"] = Field("drop", description="windows at the border")
     min_instances: int = Field(0, ge=0, description="patches with fewer are left out (0: none)")
-    seeds: list[Seed] = Field([0, 1], description="one model each")
+    seeds: Distinct[Seed] = Field([0, 1], description="one model each")
     width: int = Field(8, ge=1, description="CPnet's first level; 32 is the full network")
     steps: int = Field(150, ge=1, description="optimisation steps on all patches")
     batch_size: int = Field(8, ge=1, description="crops per step")
@@ -192,11 +203,6 @@ class SegmentationParameters(ChapterParameters):
     threads: int = Field(1, ge=1, description="per trial; results depend on it in the last digits")
     workers: int = Field(0, ge=0, description="trials at a time (0: one per core)")
 
-    @field_validator("seeds")
-    @classmethod
-    def _distinct_seeds(cls, values: list) -> list:
-        return distinct(values)
-
     @field_validator("crop")
     @classmethod
     def _multiple(cls, value: int) -> int:
@@ -205,17 +211,8 @@ class SegmentationParameters(ChapterParameters):
         return value
 
 
-def distinct(values: list) -> list:
-    """The list, unless it is empty or holds a value twice (for validators)."""
-    if not values or len(set(values)) != len(values):
-        raise ValueError("the list must hold at least one value and none twice")
-    return values
-
-
 Selection = Literal["random", "facility_location", "dq_paper_eq", "dq_official_code"]
-Selections = Annotated[list[Selection], AfterValidator(distinct)]
-Shares = Annotated[list[Share], AfterValidator(distinct)]
-Positives = Annotated[list[Annotated[float, Field(gt=0)]], AfterValidator(distinct)]
+Selections, Positives = Distinct[Selection], Distinct[Annotated[float, Field(gt=0)]]
 
 
 class TransferParameters(SegmentationParameters):
@@ -228,9 +225,8 @@ class TransferParameters(SegmentationParameters):
         False, description="split the target anew for each seed, so that in turn all are tested"
     )
     n_images: int = Field(40, ge=0, description="images of each domain, or drawn at most (0: all)")
-    image_size: int = Field(224, ge=64, description="side of generated images in pixels")
     max_test_images: int = Field(6, ge=0, description="held-out images tested on (0: all)")
-    seeds: list[Seed] = Field([0, 1], description="one model of each kind each")
+    seeds: Distinct[Seed] = Field([0, 1], description="one model of each kind each")
     steps: int = Field(150, ge=1, description="optimisation steps of a first stage")
     fine_steps: int = Field(150, ge=1, description="of a stage that starts from a trained model")
     learning_rate: float = Field(0.004, gt=0, description="highest in a first stage")
@@ -252,7 +248,7 @@ class DetectorParameters(ChapterParameters):
     test_share: float = Field(0.25, gt=0, lt=1, description="held out without an own test part")
     max_test_images: int = Field(8, ge=0, description="tested on, of each data set (0: all)")
     seed: Seed = Field(0, description="of the data: generation, drawing, split, patches")
-    sources: list[str] = Field(["synthetic-objects"], description="labelled everyday pictures")
+    sources: Distinct[str] = Field(["synthetic-objects"], description="labelled everyday pictures")
     n_source: int = Field(60, ge=2, description="pictures of each source: generated, or at most")
     source_size: int = Field(96, ge=64, description="side of generated ones in pixels")
     source_scale: Share = Field(1.0, description="factor by which others are shrunk")
@@ -285,7 +281,7 @@ class DetectorParameters(ChapterParameters):
     contrast_rate: float = Field(0.03, gt=0, description="learning rate of MoCo")
     key_momentum: float = Field(0.99, ge=0, le=1, description="of MoCo (published: 0.999)")
     queue: int = Field(0, ge=0, description="keys of MoCo (0: half the patches, 4,096 at most)")
-    seeds: list[Seed] = Field(
+    seeds: Distinct[Seed] = Field(
         [0, 1], description="draws of the annotated images, one training each"
     )
     steps: int = Field(40, ge=1, description="of fine-tuning, the same for every share")
@@ -299,8 +295,6 @@ class DetectorParameters(ChapterParameters):
     )
     threads: int = Field(1, ge=1, description="per trial; results depend on it in the last digits")
     workers: int = Field(0, ge=0, description="trials at a time (0: one per core)")
-
-    _distinct = pydantic.field_validator("sources", "seeds")(distinct)
 
     @pydantic.model_validator(mode="after")
     def _fits(self) -> "DetectorParameters":
@@ -334,7 +328,7 @@ class StartingParameters(ChapterParameters):
     validation_share: OpenShare = Field(0.2, description="of the rest (published: 0.2)")
     max_test_images: int = Field(2, ge=0, description="tested on, of each data set (0: all)")
     seed: Seed = Field(0, description="of the data: generation, drawing, splits")
-    starts: list[str] = Field(
+    starts: Distinct[str] = Field(
         ["random", "imagenet-lite0", "barlow-tissue", "imagenet-barlow-tissue"],
         description="weights of the encoder: random; made here on tissue of the other kind, from "
         "random or ImageNet's weights: barlow-tissue, imagenet-barlow-tissue; published: "
@@ -353,11 +347,11 @@ class StartingParameters(ChapterParameters):
     twin_batch: int = Field(64, ge=2, description="images per step of Barlow Twins")
     twin_rate: float = Field(0.002, gt=0, description="highest learning rate of Barlow Twins")
     twin_width: int = Field(256, ge=8, description="of its projector (published: 8192)")
-    shares: list[Share] = Field([0.1, 1.0], description="of the training images")
-    budgets: list[Literal["steps", "epochs"]] = Field(
+    shares: Distinct[Share] = Field([0.1, 1.0], description="of the training images")
+    budgets: Distinct[Literal["steps", "epochs"]] = Field(
         ["steps"], description="equal steps for all shares, or epochs (fewer steps for less data)"
     )
-    seeds: list[Seed] = Field([0, 1], description="one training each (published: five)")
+    seeds: Distinct[Seed] = Field([0, 1], description="one training each (published: five)")
     gland_steps: int = Field(50, ge=1, description="of a training on glands, with all images")
     nucleus_steps: int = Field(30, ge=1, description="the same on nuclei (published: half)")
     batch_size: int = Field(4, ge=1, description="crops per step (not published)")
@@ -374,11 +368,6 @@ class StartingParameters(ChapterParameters):
     )
     threads: int = Field(1, ge=1, description="per trial; results depend on it in the last digits")
     workers: int = Field(0, ge=0, description="trials at a time (0: one per core)")
-
-    @field_validator("starts", "shares", "budgets", "seeds")
-    @classmethod
-    def _distinct(cls, values: list) -> list:
-        return distinct(values)
 
     @field_validator("shares")
     @classmethod

@@ -12,7 +12,7 @@ import pandas as pd
 from pydantic import Field
 
 from helpers.book.claims import Claim, Gate
-from helpers.book.parameters import EncodingParameters, Seed, Share
+from helpers.book.parameters import Distinct, EncodingParameters, Seed, Share
 from helpers.book.results import Cells
 from helpers.chapters import redundancy
 from helpers.chapters.redundancy import SubsetParameters
@@ -27,20 +27,19 @@ class Parameters(SubsetParameters, EncodingParameters):
     """Parameters of the chapter ``coreset``."""
 
     dataset: str = Field("synthetic-multi", description="name in the manifest, or folder:PATH")
-    n_images: int = Field(40, ge=0, description="images generated, or drawn at most (0: all)")
-    seeds: list[Seed] = Field([0, 1], description="one draw and one model each")
+    seeds: Distinct[Seed] = Field([0, 1], description="one draw and one model each")
     steps: int = Field(150, ge=1, description="optimisation steps of every model")
-    rates: list[Share] = Field([0.05, 0.2], description="shares that models are trained on")
-    methods: list[Literal[*METHODS]] = Field(
+    rates: Distinct[Share] = Field([0.05, 0.2], description="shares that models are trained on")
+    methods: Distinct[Literal[*METHODS]] = Field(
         ["random", "facility_location", "dq_paper_eq", "dq_official_code"],
         description="selections that models are trained on",
     )
-    coverage_rates: list[Share] = Field(
+    coverage_rates: Distinct[Share] = Field(
         [0.02, 0.05, 0.1, 0.2, 0.5], description="shares at which coverage is measured"
     )
     n_cells: int = Field(50, ge=2, description="k-means cells of the coverage measure")
     map_points: int = Field(1500, ge=10, description="most patches shown in the maps")
-    maps: list[Literal["t-SNE", "UMAP"]] = Field(
+    maps: Distinct[Literal["t-SNE", "UMAP"]] = Field(
         ["t-SNE", "UMAP"], description="ways to lay out the patches in the plane"
     )
 

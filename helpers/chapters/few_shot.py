@@ -10,12 +10,11 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-import pydantic
 from pydantic import Field
 
 from helpers.book import results
 from helpers.book.claims import Claim, Gate
-from helpers.book.parameters import DetectorParameters, Share, distinct
+from helpers.book.parameters import DetectorParameters, Distinct, Share
 from helpers.book.results import Cells
 from helpers.experiments import few_shot
 from helpers.experiments.few_shot import CUPRE, LONGER, MOCO, SCRATCH, SOURCE, STARTS, Arm, Models
@@ -31,12 +30,12 @@ OF_ROUND = ("contrast_losses", "matches", "source_losses", "moved", "distance", 
 class Parameters(DetectorParameters):
     """Those of the chapters on few-shot cells, starts and shares."""
 
-    starts: list[Literal["scratch", "ImageNet", "source", "source, longer", "MoCo", "CUPre"]] = (
-        Field(list(STARTS), description="of the detector; longer: the source for all CUPre's steps")
+    starts: Distinct[
+        Literal["scratch", "ImageNet", "source", "source, longer", "MoCo", "CUPre"]
+    ] = Field(list(STARTS), description="of the detector; longer: the source for all CUPre's steps")
+    shares: Distinct[Share] = Field(
+        [0.1, 1.0], description="of the training images (published: 0.05)"
     )
-    shares: list[Share] = Field([0.1, 1.0], description="of the training images (published: 0.05)")
-
-    _each_once = pydantic.field_validator("starts", "shares")(distinct)
 
 
 def arms(p: Parameters) -> list[Arm]:

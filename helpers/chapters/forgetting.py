@@ -11,7 +11,7 @@ from pydantic import Field
 
 from helpers.book import results
 from helpers.book.claims import Claim, Gate
-from helpers.book.parameters import Positives, Selections, Shares, TransferParameters
+from helpers.book.parameters import Distinct, Positives, Selections, Share, TransferParameters
 from helpers.book.results import Cells
 from helpers.experiments import transfer
 from helpers.experiments.transfer import SELECTIONS, SOURCE, TARGET, Arm, Portion
@@ -28,7 +28,7 @@ class Parameters(TransferParameters):
     methods: Selections = Field(
         ["dq_paper_eq"], description="how a share of the source is chosen before the transfer"
     )
-    rates: Shares = Field([0.1], description="shares of the source")
+    rates: Distinct[Share] = Field([0.1], description="shares of the source")
     learning_rates: Positives = Field(
         [0.0004], description="further, lower learning rates of fine-tuning on the target"
     )

@@ -8,11 +8,11 @@ in the chapter ``coreset``.
 from typing import Any, Literal
 
 import pandas as pd
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from helpers.book import results
 from helpers.book.claims import Claim, Gate
-from helpers.book.parameters import SegmentationParameters, Share, distinct
+from helpers.book.parameters import Distinct, SegmentationParameters, Share
 from helpers.book.results import Cells
 from helpers.experiments import selection
 from helpers.experiments.selection import ALL, EPOCHS, Arm, Models
@@ -40,19 +40,14 @@ class SubsetParameters(SegmentationParameters):
     rotate: bool = Field(
         False, description="split anew for each seed, so that in turn all images are tested"
     )
-    rates: list[Share] = Field([0.05, 0.3, 1.0], description="shares of training patches")
+    rates: Distinct[Share] = Field([0.05, 0.3, 1.0], description="shares of training patches")
     n_bins: int = Field(10, ge=1, description="bins of dataset quantization")
-
-    @field_validator("rates", "selections", "methods", "coverage_rates", "maps", check_fields=False)
-    @classmethod
-    def _each_once(cls, values: list) -> list:
-        return distinct(values)
 
 
 class Parameters(SubsetParameters):
     """Parameters of the chapter ``redundancy``."""
 
-    selections: list[Literal["random", "dq_paper_eq", "dq_official_code"]] = Field(
+    selections: Distinct[Literal["random", "dq_paper_eq", "dq_official_code"]] = Field(
         ["random", "dq_paper_eq", "dq_official_code"], description="how patches are chosen"
     )
     equal_epochs: bool = Field(True, description="also train random subsets for equal epochs")

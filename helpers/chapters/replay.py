@@ -12,13 +12,12 @@ from pydantic import Field, ValidationInfo, field_validator
 from helpers.book import results
 from helpers.book.claims import Claim
 from helpers.book.parameters import (
+    Distinct,
     Positives,
     Seed,
     Selections,
     Share,
-    Shares,
     TransferParameters,
-    distinct,
 )
 from helpers.book.results import Cells
 from helpers.chapters.forgetting import cell, own_domain
@@ -36,8 +35,8 @@ class Parameters(TransferParameters):
     methods: Selections = Field(
         ["random", "dq_paper_eq"], description="how the replayed patches are chosen"
     )
-    rates: Shares = Field([0.1, 1.0], description="shares of the source that are replayed")
-    shares: Shares = Field(
+    rates: Distinct[Share] = Field([0.1, 1.0], description="shares of the source that are replayed")
+    shares: Distinct[Share] = Field(
         [0.1, 0.5], description="of every batch, for the trade-off between the domains"
     )
     controlled: Part = Field(0.5, description="of every batch, in the controlled setting")
@@ -45,7 +44,7 @@ class Parameters(TransferParameters):
     anchor: Positives = Field([0.01], description="weights of L2-SP to choose from")
     teacher: Positives = Field([1.0], description="weights of distillation to choose from")
     adaptive_low: float = Field(0.02, ge=0, lt=1, description="lowest adaptive share of a batch")
-    adaptive_high: list[Part] = Field(
+    adaptive_high: Distinct[Part] = Field(
         [0.5], description="highest adaptive shares of a batch to choose from"
     )
     adaptive_tolerance: float = Field(
@@ -54,8 +53,6 @@ class Parameters(TransferParameters):
     tuning_seed: Seed = Field(
         99, description="on which the best of several weights is chosen; not one of the seeds"
     )
-
-    _distinct = field_validator("adaptive_high")(distinct)
 
     @field_validator("tuning_seed")
     @classmethod

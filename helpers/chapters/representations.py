@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from helpers.book import results
 from helpers.book.claims import Claim
-from helpers.book.parameters import StartingParameters, distinct
+from helpers.book.parameters import Distinct, StartingParameters
 from helpers.book.results import Cells
 from helpers.chapters import initialisation
 from helpers.chapters.initialisation import CHANGED, FIXED, GLANDS
@@ -43,15 +43,10 @@ class Parameters(StartingParameters):
     )
     min_dist: float = Field(UMAP_DISTANCE, ge=0, le=1, description="of points on a map of UMAP")
     metric: Literal["cosine", "euclidean"] = Field("cosine", description="of maps and clouds")
-    projections: list[Literal["umap", "tsne", "pca"]] = Field(
+    projections: Distinct[Literal["umap", "tsne", "pca"]] = Field(
         ["umap"], description="maps; the first is drawn start by start, too"
     )
     shuffles: int = Field(20, ge=20, description="of the patches, to see what chance gives")
-
-    @field_validator("projections")
-    @classmethod
-    def _each_once(cls, values: list) -> list:
-        return distinct(values)
 
     @model_validator(mode="after")
     def _comparable(self) -> "Parameters":

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from helpers.book import results
 from helpers.book.claims import Claim, Gate
-from helpers.book.parameters import ChapterParameters, Seed, Share, distinct
+from helpers.book.parameters import ChapterParameters, Distinct, Seed, Share
 from helpers.book.results import Cells
 from helpers.experiments import stopping as experiment
 from helpers.experiments.stopping import FULL, NONE, ONLINE, REAL, ROBUST, WAYS, Found
@@ -34,13 +34,13 @@ class Parameters(ChapterParameters):
         "imagenet-lite0", description="weights of that encoder as a further checkpoint; or empty"
     )
     epochs: int = Field(6, ge=1, description="of the full pretraining")
-    checkpoints: list[Epoch] = Field(
+    checkpoints: Distinct[Epoch] = Field(
         [1, 3, 6], description="epochs whose encoders are scored and transferred, besides 0"
     )
     scheme: Literal["simple", "advanced"] = Field("simple", description="of augmentation")
     source_batch: int = Field(64, ge=2, description="images per step of the pretraining")
     source_rate: float = Field(0.004, gt=0, description="highest learning rate of AdamW")
-    tasks: list[str] = Field(
+    tasks: Distinct[str] = Field(
         ["synthetic-cardiac"], description="data sets with classes: names in the manifest"
     )
     n_images: int = Field(96, ge=0, description="of each task, or drawn at most (0: all)")
@@ -48,8 +48,8 @@ class Parameters(ChapterParameters):
     test_share: Share = Field(0.25, description="held out, where there is no official test part")
     validation_share: Share = Field(0.2, description="of the rest, to choose the step by")
     seed: Seed = Field(0, description="of the tasks: generation, drawing, splits")
-    frozen: list[bool] = Field([True, False], description="encoder frozen, or fine-tuned")
-    seeds: list[Seed] = Field([0, 1], description="one pretraining and its segmenters each")
+    frozen: Distinct[bool] = Field([True, False], description="encoder frozen, or fine-tuned")
+    seeds: Distinct[Seed] = Field([0, 1], description="one pretraining and its segmenters each")
     steps: int = Field(24, ge=1, description="optimisation steps of every segmenter")
     batch_size: int = Field(8, ge=1, description="images per step of a segmenter")
     learning_rate: float = Field(0.05, gt=0, description="of SGD with polynomial decay")
@@ -63,7 +63,7 @@ class Parameters(ChapterParameters):
     decoder: Literal["unet", "attention"] = Field("unet", description="of the segmenters")
     decoder_width: int = Field(8, ge=1, description="channels of the decoder's finest block")
     scored_images: int = Field(48, ge=2, description="training images that indicators see")
-    pairings: list[str] = Field(
+    pairings: Distinct[str] = Field(
         ["published", "all repairs"], description="forms of views and negatives"
     )
     margin: Literal[0.0, 0.25, 0.5, 0.75, 1.0] = Field(0.5, description="of the score")
@@ -76,8 +76,6 @@ class Parameters(ChapterParameters):
     )
     threads: int = Field(1, ge=1, description="per trial; results depend on it in the last digits")
     workers: int = Field(0, ge=0, description="trials at a time (0: one per core)")
-
-    _distinct = field_validator("seeds", "tasks", "checkpoints", "frozen", "pairings")(distinct)
 
     @field_validator("pairings")
     @classmethod

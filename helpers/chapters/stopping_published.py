@@ -10,11 +10,11 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from helpers.book import results
 from helpers.book.claims import Claim, Gate
-from helpers.book.parameters import ChapterParameters, distinct
+from helpers.book.parameters import ChapterParameters, Distinct
 from helpers.book.results import Cells
 from helpers.experiments import released
 from helpers.experiments.released import FULL, ONLINE, ROBUST, Form, Rule
@@ -38,18 +38,16 @@ class Parameters(ChapterParameters):
     margin: Literal[0.0, 0.25, 0.5, 0.75, 1.0] = Field(0.5, description="of the score")
     pooled: bool = Field(True, description="features averaged over the image")
     from_top: int = Field(1, ge=1, le=4, description="level of the features, 1 the deepest")
-    patiences: list[Count] = Field(
+    patiences: Distinct[Count] = Field(
         [1, 2, 3, 4], description="checkpoints without a new minimum after which training stops"
     )
-    smoothings: list[Count] = Field(
+    smoothings: Distinct[Count] = Field(
         [1, 2, 3], description="checkpoints over which the score is averaged"
     )
-    least_epochs: list[Epochs] = Field(
+    least_epochs: Distinct[Epochs] = Field(
         [1, 20, 50], description="shortest pretraining that an online rule may choose, in epochs"
     )
     seed: int = Field(0, ge=0, description="of generated tables")
-
-    _distinct = field_validator("patiences", "smoothings", "least_epochs")(distinct)
 
 
 PUBLISHED = ("2410.18677-text",)

@@ -1,17 +1,17 @@
 """The chapter ``which-images``: a folder, a choice, and the same by other methods."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import pandas as pd
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from helpers import fingerprints
 from helpers.annotate.candidates import Cut
 from helpers.annotate.choose import Choice, Request, choose, rank_again
 from helpers.annotate.examples import write_examples
 from helpers.book.claims import Claim, Gate
-from helpers.book.parameters import ChapterParameters, Seed, distinct
+from helpers.book.parameters import ChapterParameters, Distinct, Seed
 from helpers.experiments.settings import filled
 from helpers.paths import runs_dir
 
@@ -39,7 +39,7 @@ class Parameters(ChapterParameters):
     image_size: int = Field(192, ge=64, description="side of generated images in pixels")
     seed: Seed = Field(0, description="of the generated images")
     budget: int = Field(8, ge=1, description="how many images (or patches) can be annotated")
-    methods: list[Method] = Field(
+    methods: Distinct[Method] = Field(
         ["dq", "facility-location", "k-center", "random"],
         description="ways to choose that are compared; the first two are shown on the map",
     )
@@ -51,14 +51,12 @@ class Parameters(ChapterParameters):
     patch_size: int = Field(0, ge=0, description="side of patches in pixels; 0: whole images")
     patch_stride: int = Field(0, ge=0, description="step between patches; 0: their side")
     n_bins: int = Field(10, ge=1, description="bins of dataset quantization")
-    seeds: list[Annotated[int, Field(ge=0)]] = Field(
+    seeds: Distinct[Seed] = Field(
         [0, 1, 2], description="of the methods that draw; the first is the one shown"
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         "auto", description="for features that come from a network"
     )
-
-    _distinct = field_validator("methods", "seeds")(distinct)
 
 
 PUBLISHED = ()

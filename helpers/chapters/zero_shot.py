@@ -10,7 +10,7 @@ from pydantic import Field
 
 from helpers.book import results
 from helpers.book.claims import Claim
-from helpers.book.parameters import Selections, Shares, TransferParameters
+from helpers.book.parameters import Distinct, Selections, Share, TransferParameters
 from helpers.book.results import Cells
 from helpers.chapters.forgetting import own_domain
 from helpers.experiments import transfer
@@ -26,7 +26,7 @@ class Parameters(TransferParameters):
     methods: Selections = Field(
         ["random", "dq_paper_eq"], description="how a share of the source is chosen"
     )
-    rates: Shares = Field([0.3], description="shares of the source")
+    rates: Distinct[Share] = Field([0.3], description="shares of the source")
 
 
 def arms(p: Parameters) -> list[Arm]:
