@@ -10,7 +10,7 @@ from helpers.quantization import METHODS
 from .conftest import small_data
 
 P = SimpleNamespace(width=2, steps=400, batch_size=16, crop=32, device="cpu", precision="float32")
-P.threads, P.workers = 1, 1
+P.threads, P.workers, P.flow_threshold = 1, 1, 0.0
 
 
 @pytest.fixture(scope="module")
