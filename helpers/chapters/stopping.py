@@ -142,7 +142,8 @@ def _curves(p: Parameters, found: Found):
     """Rows of what is measured at every epoch; those of published weights have none, but a name."""
 
     def at_epoch(epoch: int) -> dict[str, Any]:
-        return {"epoch": epoch} if epoch <= p.epochs else {"weights": p.published}
+        weights = experiment.published_at(p, epoch)
+        return {"weights": weights} if weights else {"epoch": epoch}
 
     for seed, run in found.pretrainings.items():
         for record in run["epochs"]:

@@ -216,9 +216,9 @@ def run(p: Any, arms: Sequence[tuple[int, int]]) -> Found:
                     trials[key] = transfer(p, name, full, epoch, frozen)
             for epoch, pairing in ((e, one) for e in epochs for one in p.pairings):
                 key = ("scores", name, seed, epoch, pairing)
-                published = p.published if epoch > p.epochs else ""
-                seen = pairing, p.margin, p.scored_images
-                trials[key] = Scoring(name, full, epoch, *seen, published=published)
+                own = {"pairing": pairing, "margin": p.margin, "n_images": p.scored_images}
+                own["published"] = published_at(p, epoch)
+                trials[key] = Scoring(name, full, epoch, **own)
         for (part, *key), result in _run_all(p, found.tasks, trials).items():
             getattr(found, part)[tuple(key)] = result
     return found
@@ -252,10 +252,15 @@ def stopped(p: Any, task: str, seed: int) -> StoppedPretraining:
     return StoppedPretraining(task, replace(full, plan=plan), rule, p.margin, p.scored_images)
 
 
+def published_at(p: Any, epoch: int) -> str:
+    """The published weights that stand behind the last epoch; empty at those of the pretraining."""
+    return p.published if epoch > p.epochs else ""
+
+
 def transfer(p: Any, task: str, start: Start, epoch: int, frozen: bool) -> Transfer:
     """One segmenter."""
     plan = filled(SemanticPlan, p, precision=precision_name(p))
-    own = {"plan": plan, "published": p.published if epoch > p.epochs else ""}
+    own = {"plan": plan, "published": published_at(p, epoch)}
     return filled(Transfer, p, task=task, start=start, epoch=epoch, frozen=frozen, **own)
 
 

@@ -27,7 +27,7 @@ pretraining gave them; ``random`` gets those of ImageNet.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -203,10 +203,11 @@ def classifying_lite0() -> nn.Module:
 
     from helpers.data.fetch import locate
 
-    (path,) = locate(PUBLISHED["imagenet-lite0"].entry).files
+    whole = replace(PUBLISHED["imagenet-lite0"], left_out=("_fc.",))
+    (path,) = locate(whole.entry).files
     network = timm.create_model(LITE0.name.removeprefix("tu-"), num_classes=0)
-    weights = {of_lite0(name).removeprefix("model."): v for name, v in read_torch(path).items()}
-    weights = {name: v for name, v in weights.items() if not name.startswith("classifier.")}
+    weights = _encoder_weights(whole, path)
+    weights = {name.removeprefix("model."): value for name, value in weights.items()}
     fill_encoder(network, weights, path, "network")
     return network.eval()
 
