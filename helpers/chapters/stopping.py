@@ -49,7 +49,7 @@ class Parameters(ChapterParameters):
     validation_share: Share = Field(0.2, description="of the rest, to choose the step by")
     seed: Seed = Field(0, description="of the tasks: generation, drawing, splits")
     frozen: Distinct[bool] = Field([True, False], description="encoder frozen, or fine-tuned")
-    seeds: Distinct[Seed] = Field([0, 1], description="one pretraining and its segmenters each")
+    seeds: Distinct[Seed] = Field([0], description="one pretraining and its segmenters each")
     steps: int = Field(24, ge=1, description="optimisation steps of every segmenter")
     batch_size: int = Field(8, ge=1, description="images per step of a segmenter")
     learning_rate: float = Field(0.05, gt=0, description="of SGD with polynomial decay")
