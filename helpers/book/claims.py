@@ -270,8 +270,8 @@ def difference(
         "difference": float(found[0].mean()),
         "low": low,
         "high": high,
-        "p over groups": wilcoxon_over_images(*values, groups).p,
-        "p over seeds": sign_flip_over_runs(*values).p,
+        "p over groups": wilcoxon_over_images(*values, groups),
+        "p over seeds": sign_flip_over_runs(*values),
     }
 
 

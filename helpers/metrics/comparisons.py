@@ -20,7 +20,6 @@ they are ranked or compared, so that values that are equal but for rounding coun
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -31,82 +30,15 @@ MOST_RUNS = 20
 _ROUNDING = 1e-12
 
 
-@dataclass(frozen=True)
-class WilcoxonTest:
-    """A paired Wilcoxon signed-rank test.
-
-    Attributes:
-        statistic: the smaller of the rank sums of positive and negative differences.
-        p: two-sided.
-        n: images (or groups) compared.
-        zeros: how many of them differ by nothing.
-    """
-
-    statistic: float
-    p: float
-    n: int
-    zeros: int
-
-
-@dataclass(frozen=True)
-class SignFlipTest:
-    """An exact permutation test over runs.
-
-    Attributes:
-        difference: mean of a - b over runs and images.
-        p: two-sided.
-        smallest_p: the smallest p that so many runs can give; where it is above the level of the
-            test, no difference, however large, can be significant.
-        runs: number of runs.
-    """
-
-    difference: float
-    p: float
-    smallest_p: float
-    runs: int
-
-
-def image_differences(
-    a: np.ndarray, b: np.ndarray, groups: Sequence[str] | None = None
-) -> np.ndarray:
-    """Mean of a - b over runs for every image, or over runs and images for every group.
-
-    Args:
-        a, b: floats (runs, images), finite.
-        groups: group of every image; groups come out in sorted order.
-
-    Returns:
-        float64 (images,) or (groups,), rounded as the module says.
-
-    Raises:
-        ParameterError: shapes that differ or are not (runs, images), NaN or infinity, a number of
-            groups that is not that of the images.
-    """
-    first, second = _arms(a, b)
-    means = (first - second).mean(axis=0)
-    member, sizes = _members(groups, means.size)
-    return _rounded(np.bincount(member, weights=means) / sizes, first, second)
-
-
-def run_differences(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Mean of a - b over images for every run, float64 (runs,), rounded as the module says.
-
-    Args, Raises: as for `image_differences`.
-    """
-    first, second = _arms(a, b)
-    return _rounded((first - second).mean(axis=1), first, second)
-
-
 def wilcoxon_over_images(
     a: np.ndarray, b: np.ndarray, groups: Sequence[str] | None = None
-) -> WilcoxonTest:
-    """Paired Wilcoxon signed-rank test over images, each the mean of its runs.
+) -> float:
+    """Two-sided p of a paired Wilcoxon signed-rank test over images, each the mean of its runs.
 
     Images without a difference are ranked with the others and their ranks left out of both sums
     (Pratt 1959), so that it does not move the ranks of the others whether a tiny difference is zero
-    or not. They are no evidence either way: if `WilcoxonTest.zeros` is large, p speaks of the few
-    images that differ. p is exact up to 50 images without ties or zeros and up to 13 with them,
-    else from the normal approximation without a correction for continuity.
+    or not. They are no evidence either way. p is exact up to 50 images without ties or zeros and up
+    to 13 with them, else from the normal approximation without a correction for continuity.
 
     Args:
         a, b: floats (runs, images), finite.
@@ -114,26 +46,34 @@ def wilcoxon_over_images(
             the test is over groups, each the mean of its images.
 
     Returns:
-        p is 1 if there is no difference at all, and for one image.
+        1 if there is no difference at all, and for one image.
 
     Raises:
-        ParameterError: as for `image_differences`.
+        ParameterError: shapes that differ or are not (runs, images), NaN or infinity, a number of
+            groups that is not that of the images.
     """
     from scipy.stats import PermutationMethod, wilcoxon
 
-    differences = image_differences(a, b, groups)
-    zeros = int(np.count_nonzero(differences == 0))
-    if zeros == differences.size:
-        return WilcoxonTest(0.0, 1.0, differences.size, zeros)
-    tied = zeros or np.unique(np.abs(differences)).size < differences.size
+    differences = _differences(a, b).mean(axis=0)
+    if groups is not None:
+        if len(groups) != differences.size:
+            raise ParameterError(
+                f"groups names {len(groups)} images, a and b have {differences.size}; expected one "
+                "for each"
+            )
+        member = np.unique(np.asarray(groups).astype(str), return_inverse=True)[1]
+        differences = np.bincount(member, differences) / np.bincount(member)
+    differences = _rounded(differences, a, b)
+    if not differences.any():
+        return 1.0
+    tied = np.unique(np.abs(differences)).size < differences.size or not differences.all()
     # Up to 13 images all sign patterns are gone through, and nothing is drawn.
     method = PermutationMethod() if tied and differences.size <= 13 else "auto"
-    found = wilcoxon(differences, zero_method="pratt", correction=False, method=method)
-    return WilcoxonTest(float(found.statistic), float(found.pvalue), differences.size, zeros)
+    return float(wilcoxon(differences, zero_method="pratt", correction=False, method=method).pvalue)
 
 
-def sign_flip_over_runs(a: np.ndarray, b: np.ndarray) -> SignFlipTest:
-    """Exact sign-flip permutation test over runs, each the mean of its images (Fisher 1935).
+def sign_flip_over_runs(a: np.ndarray, b: np.ndarray) -> float:
+    """Two-sided p of an exact sign-flip test over runs, each the mean of its images (Fisher 1935).
 
     If the arms do not differ, a run's difference is as likely to be positive as negative. p is the
     share of all 2^runs ways to choose the signs that give a mean difference at least as large, in
@@ -144,12 +84,13 @@ def sign_flip_over_runs(a: np.ndarray, b: np.ndarray) -> SignFlipTest:
         a, b: floats (runs, images), finite; at most 20 runs.
 
     Returns:
-        p is 1 if there is no difference at all, and for one run.
+        1 if there is no difference at all, and for one run.
 
     Raises:
-        ParameterError: more than 20 runs, and as for `image_differences`.
+        ParameterError: more than 20 runs, shapes that differ or are not (runs, images), NaN or
+            infinity.
     """
-    differences = run_differences(a, b)
+    differences = _rounded(_differences(a, b).mean(axis=1), a, b)
     if differences.size > MOST_RUNS:
         raise ParameterError(
             f"a and b have {differences.size} runs; expected at most {MOST_RUNS}, whose signs can "
@@ -160,13 +101,7 @@ def sign_flip_over_runs(a: np.ndarray, b: np.ndarray) -> SignFlipTest:
         sums = np.concatenate([sums + difference, sums - difference])
     # Sums that are equal but for the order of their terms.
     slack = 1e-10 * np.abs(differences).sum()
-    as_large = np.abs(sums) >= abs(differences.sum()) - slack
-    return SignFlipTest(
-        difference=float(differences.mean()),
-        p=float(as_large.mean()),
-        smallest_p=smallest_p(differences.size),
-        runs=differences.size,
-    )
+    return float((np.abs(sums) >= abs(differences.sum()) - slack).mean())
 
 
 def smallest_p(runs: int) -> float:
@@ -208,8 +143,8 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
     return adjusted
 
 
-def _arms(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both as float64 (runs, images), finite."""
+def _differences(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a - b, float64 (runs, images)."""
     first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if first.ndim != 2 or first.size == 0 or first.shape != second.shape:
         raise ParameterError(
@@ -222,26 +157,9 @@ def _arms(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
                 f"{name} holds {bad} NaN or infinite values among {arm.size}; expected numbers: "
                 "leave those images out of both arms and all runs, or give the metric a value there"
             )
-    return first, second
+    return first - second
 
 
-def _members(groups: Sequence[str] | None, images: int) -> tuple[np.ndarray, np.ndarray]:
-    """Group number of every image (images,) and images of every group (groups,)."""
-    if groups is None:
-        return np.arange(images), np.ones(images)
-    if len(groups) != images:
-        raise ParameterError(
-            f"groups names {len(groups)} images, a and b have {images}; expected one for each"
-        )
-    _, member, sizes = np.unique(
-        np.asarray(groups).astype(str), return_inverse=True, return_counts=True
-    )
-    return member, sizes
-
-
-def _rounded(means: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    largest = max(np.abs(first).max(), np.abs(second).max())
-    if largest == 0:
-        return np.zeros_like(means)
-    step = largest * _ROUNDING
-    return np.round(means / step) * step
+def _rounded(means: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    step = _ROUNDING * max(np.abs(a).max(), np.abs(b).max())
+    return np.round(means / step) * step if step else means

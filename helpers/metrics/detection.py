@@ -13,7 +13,7 @@ crowd region counts neither for nor against, nor does what lies outside a range 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -160,7 +160,6 @@ class AveragePrecision:
         ap_50, ap_75: at one threshold.
         ap_small, ap_medium, ap_large: as ``ap``, of objects in a range of areas.
         ar: average recall over the same thresholds, at the limit of detections.
-        by_class: ``ap`` of each class that was evaluated.
     """
 
     ap: float
@@ -170,37 +169,19 @@ class AveragePrecision:
     ap_medium: float
     ap_large: float
     ar: float
-    by_class: dict[int, float]
 
 
 @dataclass(frozen=True)
 class DetectionScores:
-    """How well objects were found, over a set of images.
-
-    Attributes:
-        boxes, masks: the scores by the IoU of boxes and by that of masks.
-        n_images, n_objects, n_crowd, n_found: images, annotated objects without crowd regions,
-            crowd regions, and objects found (all of them, beyond the limit too).
-        areas, max_detections: how they were counted.
-    """
+    """Scores over a set of images by the IoU of boxes and by that of masks."""
 
     boxes: AveragePrecision
     masks: AveragePrecision
-    n_images: int
-    n_objects: int
-    n_crowd: int
-    n_found: int
-    areas: Areas
-    max_detections: int
 
     def as_dict(self) -> dict[str, float]:
-        """The scores without those of single classes: ``box_ap``, ``mask_ap_50`` and so on."""
-        return {
-            f"{what}_{field.name}": getattr(scores, field.name)
-            for what, scores in (("box", self.boxes), ("mask", self.masks))
-            for field in fields(scores)
-            if field.name != "by_class"
-        }
+        """Every score: ``box_ap``, ``mask_ap_50`` and so on."""
+        both = (("box", self.boxes), ("mask", self.masks))
+        return {f"{what}_{name}": value for what, of in both for name, value in vars(of).items()}
 
 
 def average_precision(
@@ -228,17 +209,9 @@ def average_precision(
         there are annotated objects and nothing was found, they are 0.
     """
     limit = MAX_DETECTIONS[areas] if max_detections is None else max_detections
-    chosen = sorted({int(label) for one in truth for label in one.labels})
-    n_crowd = sum(int(one.crowd.sum()) for one in truth if one.crowd is not None)
     return DetectionScores(
-        boxes=_evaluate("bbox", truth, found, chosen, areas, limit),
-        masks=_evaluate("segm", truth, found, chosen, areas, limit),
-        n_images=len(truth),
-        n_objects=sum(map(len, truth)) - n_crowd,
-        n_crowd=n_crowd,
-        n_found=sum(map(len, found)),
-        areas=areas,
-        max_detections=limit,
+        boxes=_evaluate("bbox", truth, found, areas, limit),
+        masks=_evaluate("segm", truth, found, areas, limit),
     )
 
 
@@ -246,16 +219,14 @@ def _evaluate(
     kind: Literal["bbox", "segm"],
     truth: Sequence[Instances],
     found: Sequence[Instances],
-    classes: Sequence[int],
     areas: Areas,
     limit: int,
 ) -> AveragePrecision:
     from faster_coco_eval import COCO, COCOeval_faster
 
-    names = list(AREA_RANGES[areas])
+    classes = sorted({int(label) for one in truth for label in one.labels})
     if not classes:
-        undefined = [float("nan")] * (4 + len(names))
-        return AveragePrecision(*undefined, by_class={})
+        return AveragePrecision(*[float("nan")] * 7)
     evaluation = COCOeval_faster(
         COCO(_as_coco(truth, classes, kind)),
         COCO(_as_coco(found, classes, kind)),
@@ -272,9 +243,8 @@ def _evaluate(
         _mean(precision[..., 0]),
         _mean(precision[0, ..., 0]),
         _mean(precision[5, ..., 0]),
-        *(_mean(precision[..., k + 1]) for k in range(len(names))),
+        *(_mean(precision[..., k]) for k in (1, 2, 3)),
         ar=_mean(recall[..., 0]),
-        by_class={label: _mean(precision[:, :, k, 0]) for k, label in enumerate(classes)},
     )
 
 
