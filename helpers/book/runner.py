@@ -9,6 +9,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from helpers import fingerprints
 from helpers.book import results
 from helpers.book.records import environment, read_record
@@ -166,7 +168,10 @@ def _execute(chapter: Chapter, record: dict[str, Any], folder: Path) -> None:
     record |= {"status": "failed" if error else "ok", "error": error}
     record["duration_s"] = round(time.perf_counter() - begin, 1)
     record |= results.read_provenance(work)
-    record["competence"] = [] if error else judge_models(chapter, work)
+    if not error:
+        images = results.read_images(work / results.IMAGES)
+        cells = results.Cells(results.read_table(work / RESULTS), images)
+    record["competence"] = [] if error else judge_models(chapter, cells)
     files = sorted(work.iterdir())
     record["files"] = [{"path": p.name, "sha256": fingerprints.of_file(p)} for p in files]
     write_json(work / RECORD, record)
@@ -202,16 +207,12 @@ def _papermill(chapter: Chapter, parameters: dict[str, Any], work: Path) -> str:
     return ""
 
 
-def judge_models(chapter: Chapter, work: Path) -> list[dict[str, Any]]:
-    """For each of the chapter's gates whether this run's models pass it, and their scores.
+def judge_models(chapter: Chapter, cells: results.Cells) -> list[dict[str, Any]]:
+    """For each of the chapter's gates whether a run's models pass it, and their scores.
 
     It stands in the record, so that the book can say it without importing what chapters need.
     """
     gates = getattr(import_module(chapter.module), "GATES", ())
-    if not gates:
-        return []
-    images = results.read_images(work / results.IMAGES)
-    cells = results.Cells(results.read_table(work / RESULTS), images)
     found = [gate.look(cells) for gate in gates]
     return [{"competent": bool(one.passed), "why": str(one)} for one in found]
 
@@ -226,27 +227,75 @@ def _swap(work: Path, folder: Path) -> None:
 
 
 def record_run(run: Run) -> list[Path]:
-    """Copy the numbers and the record of a run into the book as recorded results.
+    """Write the numbers and the record of a run into the book as recorded results.
 
-    A run with a part of its profile's seeds is that profile's record, with fewer seeds; one with
-    any other override is kept under a name of its own.
+    A run with a part of its profile's seeds is that profile's record, with fewer seeds, and joins
+    what is recorded of other seeds with the same parameters, so that seeds may be run one by one or
+    on several machines. A run with any other override is kept under a name of its own.
 
     Returns:
         The files written: ``book/results/recorded/CHAPTER-PROFILE.csv`` and ``.json``, and
         ``CHAPTER-PROFILE-images.csv.gz`` where images were tested.
     """
     record = run.record
-    chapter, profile = record["chapter"], record["profile"]
-    planned = find_chapter(chapter).parameters(profile).model_dump(mode="json")
+    chapter, profile = find_chapter(record["chapter"]), record["profile"]
+    planned = chapter.parameters(profile).model_dump(mode="json")
     differing = {name for name, value in record["parameters"].items() if planned[name] != value}
     partial = differing == {"seeds"} and set(record["seeds"]) < set(planned["seeds"])
-    stem = f"{chapter}-{profile if partial or not differing else run.folder.name}"
+    stem = f"{chapter.name}-{profile if partial or not differing else run.folder.name}"
     target = results.FOLDER / "recorded"
     target.mkdir(parents=True, exist_ok=True)
-    written = [target / f"{stem}.csv", target / f"{stem}.json"]
-    shutil.copyfile(run.folder / RESULTS, written[0])
+    written = [target / f"{stem}.csv", target / f"{stem}.json", target / f"{stem}-{results.IMAGES}"]
+    table = results.read_table(run.folder / RESULTS)
+    images = results.read_images(run.folder / results.IMAGES)
+    kept = read_record(written[1])
+    if kept and (others := _other_seeds(kept, record)):
+        table = _with_seeds(results.read_table(written[0]), others, table)
+        images = _with_seeds(results.read_images(written[2]), others, images)
+        record = _joined_record(kept, others, record)
+        record["competence"] = judge_models(chapter, results.Cells(table, images))
+    results.write_table(table, written[0])
     write_json(written[1], record)
-    if (run.folder / results.IMAGES).is_file():
-        written.append(target / f"{stem}-{results.IMAGES}")
-        shutil.copyfile(run.folder / results.IMAGES, written[2])
+    if images.empty:
+        return written[:2]
+    results.write_images(images, written[2])
     return written
+
+
+def _other_seeds(kept: dict[str, Any], record: dict[str, Any]) -> list[int]:
+    """Seeds that are recorded with the same parameters and that the run does not have."""
+    first, second = (one["parameters"] | {"seeds": []} for one in (kept, record))
+    if first != second:
+        return []
+    return [seed for seed in kept["seeds"] if seed not in record["seeds"]]
+
+
+def _with_seeds(kept: pd.DataFrame, seeds: list[int], rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a run, after those that are kept of other seeds."""
+    if kept.empty:
+        return rows
+    return results.joined([kept[kept["seed"].isin(seeds)], rows])
+
+
+def _joined_record(
+    kept: dict[str, Any], others: list[int], record: dict[str, Any]
+) -> dict[str, Any]:
+    """The record of the run, with what it says of itself under ``earlier`` for the seeds kept."""
+    seeds = sorted([*others, *record["seeds"]])
+    sums = ("models", "train_seconds")
+    told = ("git", "started", "duration_s", "code_fingerprint")
+    earlier = kept.get("earlier", [])
+    before = [seed for one in earlier for seed in one["seeds"]]
+    last = {name: kept[name] for name in told} | {
+        "seeds": [seed for seed in kept["seeds"] if seed not in before]
+    }
+    earlier = [
+        one | {"seeds": [seed for seed in one["seeds"] if seed in others]}
+        for one in (*earlier, last)
+    ]
+    return record | {
+        "seeds": seeds,
+        "parameters": record["parameters"] | {"seeds": seeds},
+        "work": record["work"] | {name: kept["work"][name] + record["work"][name] for name in sums},
+        "earlier": [one for one in earlier if one["seeds"]],
+    }

@@ -126,18 +126,18 @@ def test_a_failing_notebook_fails_the_run_and_is_recorded(monkeypatch, tmp_path)
 @pytest.mark.parametrize(
     ("changes", "stem"),
     [
-        ({}, "redundancy-smoke"),
-        ({"seeds": [1]}, "redundancy-smoke"),
-        ({"seeds": [7]}, "redundancy-smoke-x"),
-        ({"seeds": [1], "steps": 9}, "redundancy-smoke-x"),
+        ({}, "redundancy-real"),
+        ({"seeds": [1]}, "redundancy-real"),
+        ({"seeds": [77]}, "redundancy-real-x"),
+        ({"seeds": [1], "steps": 9}, "redundancy-real-x"),
     ],
 )
 def test_a_run_of_some_seeds_is_recorded_under_its_profile(changes, stem, monkeypatch, tmp_path):
     monkeypatch.setattr(results, "FOLDER", tmp_path)
-    parameters = CHAPTERS["redundancy"].parameters("smoke", changes).model_dump()
-    record = {"chapter": "redundancy", "profile": "smoke", "parameters": parameters}
+    parameters = CHAPTERS["redundancy"].parameters("real", changes).model_dump()
+    record = {"chapter": "redundancy", "profile": "real", "parameters": parameters}
     record |= {"seeds": parameters["seeds"]}
-    run = runner.Run(tmp_path / "smoke-x")
+    run = runner.Run(tmp_path / "real-x")
     write_json(run.folder / RECORD, record)
     table = pd.DataFrame({"table": ["t"], "metric": ["dice"], "value": [0.5], "seed": [1]})
     results.write_table(table, run.folder / RESULTS)
@@ -158,3 +158,43 @@ def test_whether_models_find_their_objects_stands_in_the_record(monkeypatch, tmp
     (found,) = runner.judge_models(CHAPTERS["redundancy"], tmp_path)
     assert not found["competent"]
     assert found["why"] == "CPnet DICE .61 (Otsu .60, every pixel .30)"
+
+
+def test_seeds_run_one_by_one_are_recorded_together(monkeypatch, tmp_path):
+    monkeypatch.setattr(results, "FOLDER", tmp_path)
+    profile = CHAPTERS["redundancy"].parameters("real").model_dump(mode="json")
+    frames = {}
+    for seeds, changes in (([0], {}), ([2, 1], {}), ([1], {}), ([3], {"steps": 9})):
+        record = {
+            "chapter": "redundancy",
+            "profile": "real",
+            "seeds": seeds,
+            "git": {},
+            "started": f"2026-01-0{seeds[0] + 1}",
+            "duration_s": 1.0,
+            "code_fingerprint": "c",
+            "parameters": profile | changes | {"seeds": seeds},
+            "competence": [],
+            "work": {"models": 1, "train_seconds": 2.0},
+        }
+        run = runner.Run(tmp_path / f"real-{len(frames)}")
+        write_json(run.folder / RECORD, record)
+        rows = [
+            {"table": "t", "metric": "dice", "value": seed / 10, "seed": seed} for seed in seeds
+        ]
+        rows.append({"table": "baseline", "metric": "dice", "value": 0.5, "seed": None})
+        results.write_table(pd.DataFrame(rows), run.folder / RESULTS)
+        written = runner.record_run(run)
+        frames[len(frames)] = (
+            results.read_table(written[0])["seed"].tolist(),
+            json.loads(written[1].read_text()),
+        )
+    seeds_now = [[None if pd.isna(seed) else seed for seed in held] for held, _ in frames.values()]
+    assert seeds_now == [[0, None], [0, 2, 1, None], [0, 2, 1, None], [3, None]]
+    record = frames[2][1]
+    assert record["seeds"] == record["parameters"]["seeds"] == [0, 1, 2]
+    assert [(one["started"], one["seeds"]) for one in record["earlier"]] == [
+        ("2026-01-01", [0]),
+        ("2026-01-03", [2]),
+    ]
+    assert "earlier" not in frames[3][1], "other parameters are another run"
