@@ -32,7 +32,10 @@ class Parameters(DetectorParameters):
 
     starts: Distinct[
         Literal["scratch", "ImageNet", "source", "source, longer", "MoCo", "CUPre"]
-    ] = Field(list(STARTS), description="of the detector; longer: the source for all CUPre's steps")
+    ] = Field(
+        ["scratch", "ImageNet", "source", "MoCo", "CUPre"],
+        description="of the detector; longer: the source for all CUPre's steps",
+    )
     shares: Distinct[Share] = Field(
         [0.1, 1.0], description="of the training images (published: 0.05)"
     )

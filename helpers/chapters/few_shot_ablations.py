@@ -36,7 +36,7 @@ class Parameters(DetectorParameters):
         [0.0, 0.5], description="of MoCo's steps in all steps of AMT2 (0: the source alone)"
     )
     lengths: list[Factor] = Field([0.5, 1.0], description="of AMT2, in its own steps")
-    queues: list[Count] = Field([32, 128], description="of MoCo, keys")
+    queues: list[Count] = Field([], description="of MoCo, keys")
     encoders: list[str] = Field([], description="further backbones")
     unseen: list[str] = Field([], description="data sets that the pretraining did not see")
     map_patches: int = Field(40, ge=10, description="of cells and of the source, on the maps")

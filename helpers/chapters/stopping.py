@@ -50,7 +50,7 @@ class Parameters(ChapterParameters):
     seed: Seed = Field(0, description="of the tasks: generation, drawing, splits")
     frozen: Distinct[bool] = Field([True, False], description="encoder frozen, or fine-tuned")
     seeds: Distinct[Seed] = Field([0], description="one pretraining and its segmenters each")
-    steps: int = Field(24, ge=1, description="optimisation steps of every segmenter")
+    steps: int = Field(72, ge=1, description="optimisation steps of every segmenter")
     batch_size: int = Field(8, ge=1, description="images per step of a segmenter")
     learning_rate: float = Field(0.05, gt=0, description="of SGD with polynomial decay")
     loss: Literal["dice", "cross_entropy", "sum"] = Field(

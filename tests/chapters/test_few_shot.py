@@ -7,7 +7,7 @@ from helpers.book.results import Cells
 from helpers.chapters import few_shot, few_shot_ablations
 from helpers.errors import ParameterError
 from helpers.experiments.ablations import LENGTH, PART, QUEUE, ROUNDS, cases
-from helpers.experiments.few_shot import CUPRE, LONGER, fine_tuning, start_of
+from helpers.experiments.few_shot import CUPRE, LONGER, STARTS, fine_tuning, start_of
 
 SMALL = {"device": "cpu", "workers": 1, "seeds": [0, 1, 2]}
 
@@ -44,7 +44,8 @@ def test_what_cannot_be_varied_is_refused(overrides, message):
 
 
 def test_both_chapters_share_their_trials():
-    one, other = few_shot.Parameters.check(SMALL), few_shot_ablations.Parameters.check(SMALL)
+    one = few_shot.Parameters.check(SMALL | {"starts": list(STARTS)})
+    other = few_shot_ablations.Parameters.check(SMALL)
     here = {fine_tuning(one, arm) for arm in few_shot.arms(one)}
     there = {fine_tuning(other, arm) for arm in few_shot_ablations.arms(other)}
     # CUPre on few and on all images, and the control on few, of three draws.
