@@ -27,12 +27,14 @@ class LabelChange(NamedTuple):
     area_ratio: np.ndarray
 
 
-def resize_classes(mask: np.ndarray, size: int, method: ClassMethod = "nearest") -> np.ndarray:
-    """Resize a mask of class numbers to (size, size).
+def resize_classes(
+    mask: np.ndarray, size: int | tuple[int, int], method: ClassMethod = "nearest"
+) -> np.ndarray:
+    """Resize a mask of class numbers.
 
     Args:
-        mask: int32 (h, w), classes 0 (background), 1, 2 ...
-        size: side of the result in pixels.
+        mask: int (h, w), classes 0 (background), 1, 2 ...
+        size: height and width of the result in pixels, or its side.
         method: ``"nearest"`` takes the class of the source pixel in which the centre lies.
             ``"bilinear_truncated"`` is what the released code of arXiv 2410.18677 does to the
             labels of ACDC and COVID-QU-Ex: OpenCV's bilinear interpolation of the class *numbers*,
@@ -42,20 +44,24 @@ def resize_classes(mask: np.ndarray, size: int, method: ClassMethod = "nearest")
             myocardium (2) of ACDC a rim of right ventricle (1).
 
     Returns:
-        int32 (size, size).
+        Integers of the mask's dtype (int32 if blended), of that size.
     """
+    sides = np.broadcast_to(size, 2).tolist()
     if method == "bilinear_truncated":
         import cv2
 
-        blended = cv2.resize(mask.astype(np.float64), (size, size), interpolation=cv2.INTER_LINEAR)
+        blended = cv2.resize(mask.astype(np.float64), sides[::-1], interpolation=cv2.INTER_LINEAR)
         return blended.astype(np.int32)
     # Whole numbers: centre (i + 1/2) x old / new, rounded down.
-    rows, columns = ((2 * np.arange(size) + 1) * old // (2 * size) for old in mask.shape)
+    rows, columns = (
+        (2 * np.arange(new) + 1) * old // (2 * new)
+        for new, old in zip(sides, mask.shape, strict=True)
+    )
     return mask[rows[:, None], columns]
 
 
-def resize_image(image: np.ndarray, size: int) -> np.ndarray:
-    """Resize an image to (size, size), bilinear.
+def resize_image(image: np.ndarray, size: int | tuple[int, int]) -> np.ndarray:
+    """Resize an image to a height and width, or to a square of a side, bilinear.
 
     What becomes one pixel when the image shrinks is averaged, which the released code of arXiv
     2410.18677 does not do.
@@ -64,13 +70,15 @@ def resize_image(image: np.ndarray, size: int) -> np.ndarray:
         image: float32 (h, w, channels).
 
     Returns:
-        float32 (size, size, channels).
+        float32 (height, width, channels).
     """
     import torch
     import torch.nn.functional as F
 
     planes = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
-    resized = F.interpolate(planes, (size, size), mode="bilinear", antialias=True)
+    resized = F.interpolate(
+        planes, np.broadcast_to(size, 2).tolist(), mode="bilinear", antialias=True
+    )
     return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
 
 

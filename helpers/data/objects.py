@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 
+from helpers.data.readers import Item
 from helpers.data.synthetic.objects import MIN_SIZE, NAME, OBJECT_CLASSES, draw_scene
 from helpers.errors import ParameterError
 from helpers.fingerprints import of_code, of_json
@@ -53,6 +55,21 @@ class GeneratedObjects(Sequence[tuple[np.ndarray, Instances]]):
         """64 hexadecimal digits; other numbers, generator or versions of libraries, another one."""
         made = {"n": self.n, "seed": self.seed, "size": self.size}
         return of_json({"name": NAME, **made, "code": _code_of_the_generator()})
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        """A place in the set for every picture, each a group of its own."""
+        return tuple(Item(f"{i:05d}", f"{i:05d}", None, None) for i in range(self.n))
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What a run record keeps of it."""
+        told = {"name": NAME, "source": "synthetic", "complete": True}
+        return told | {"coverage": f"{self.n} generated images", "fingerprint": self.fingerprint}
+
+    def read(self, item: Item) -> tuple[np.ndarray, Instances]:
+        """Picture and objects of one item."""
+        return self[int(item.id)]
 
     def __len__(self) -> int:
         return self.n

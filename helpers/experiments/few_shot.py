@@ -12,7 +12,7 @@ chapter asks for it.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,17 +24,9 @@ import torch
 
 from helpers import fingerprints
 from helpers.data.patches import random_patches
-from helpers.experiments.objects import (
-    ObjectSettings,
-    ObjectTask,
-    Scenes,
-    found_without_training,
-    joined,
-    pack,
-    prepare_objects,
-    unpack,
-)
-from helpers.experiments.settings import precision_name, worker_count
+from helpers.experiments.objects import found_without_training, pack, unpack
+from helpers.experiments.settings import filled, precision_name, worker_count
+from helpers.experiments.tasks import Pictures, Task, TaskSettings, joined, prepare_task
 from helpers.experiments.trials import TrialStore, run_trials
 from helpers.files import read_torch, write_json, write_torch
 from helpers.metrics.detection import Areas, Instances, average_precision
@@ -137,8 +129,8 @@ class Stage:
 class Data:
     """Cells by name of the data set, and the labelled source; with places for trials on them."""
 
-    cells: Mapping[str, ObjectTask]
-    sources: Sequence[ObjectTask]
+    cells: Mapping[str, Task]
+    sources: Sequence[Task]
 
     @property
     def provenance(self) -> list[dict]:
@@ -219,12 +211,8 @@ def prepare(p: Any, more: Iterable[str] = ()) -> Data:
     """
     folder = runs_dir() / "data"
     cells = {
-        name: prepare_objects(
-            ObjectSettings(
-                *(name, p.n_images, p.image_size, p.cell_scale, p.stretch),
-                *(p.test_share, p.max_test_images, p.seed),
-            ),
-            folder,
+        name: prepare_task(
+            filled(TaskSettings, p, dataset=name, kind="objects", scale=p.cell_scale), folder
         )
         for name in dict.fromkeys((p.cells, *more))
     }
@@ -232,11 +220,9 @@ def prepare(p: Any, more: Iterable[str] = ()) -> Data:
     for name in p.sources:
         # Generated pictures have their side already.
         scale = 1.0 if name.startswith("synthetic-") else p.source_scale
-        settings = ObjectSettings(
-            *(name, p.n_source, p.source_size, scale, False, 0.2),
-            *(p.max_source_test, p.seed + _SOURCE_SEED),
-        )
-        sources.append(prepare_objects(settings, folder))
+        which = TaskSettings(name, "objects", p.n_source, p.source_size, 0.2, p.seed + _SOURCE_SEED)
+        more = {"max_test_images": p.max_source_test, "scale": scale}
+        sources.append(prepare_task(replace(which, **more), folder))
     return Data(cells, sources)
 
 
@@ -398,7 +384,7 @@ def run_few_shot(stage: Stage, folder: Path, data: Data) -> dict:
         save_encoder(folder / ENCODER, detector.backbone.body, spec.backbone, (spec.mean, spec.std))
     return {
         "n_images": len(chosen),
-        "n_objects": sum(map(len, chosen.objects)),
+        "n_objects": sum(map(len, chosen.labels)),
         "losses": _rounded(log.losses),
         **measure(test, found, p.areas),
         "train_seconds": round(log.seconds, 2),
@@ -463,7 +449,7 @@ def source_scenes(stage: Stage, data: Data) -> dict[str, Any]:
     return {part: joined(data.sources, part, one) for part in ("train", "test")} | {"classes": n}
 
 
-def measure(scenes: Scenes, found: Sequence[Instances], areas: Areas) -> dict[str, Any]:
+def measure(scenes: Pictures, found: Sequence[Instances], areas: Areas) -> dict[str, Any]:
     """Average precision on whole images.
 
     Returns:
@@ -471,16 +457,16 @@ def measure(scenes: Scenes, found: Sequence[Instances], areas: Areas) -> dict[st
         out), and ``"images"``: of each image id, group, and the AP on this image alone, which do
         not average to the first.
     """
-    scores = average_precision(scenes.objects, found, areas=areas).as_dict()
+    scores = average_precision(scenes.labels, found, areas=areas).as_dict()
     images = []
     for k, (id_, group) in enumerate(zip(scenes.ids, scenes.groups, strict=True)):
-        own = average_precision([scenes.objects[k]], [found[k]], areas=areas).as_dict()
+        own = average_precision([scenes.labels[k]], [found[k]], areas=areas).as_dict()
         alone = {f"image_{n}_ap": own[f"{n}_ap"] for n in ("box", "mask")}
         images.append({"id": id_, "group": group, **_defined(alone)})
     return {"scores": _defined(scores), "images": images}
 
 
-def baselines(scenes: Scenes, areas: Areas) -> dict[str, dict[str, Any]]:
+def baselines(scenes: Pictures, areas: Areas) -> dict[str, dict[str, Any]]:
     """The same of the two predictors that need no training, by name."""
     found = found_without_training(scenes)
     return {name: measure(scenes, one, areas) for name, one in found.items()}
@@ -540,7 +526,7 @@ def contrast_plan(p: Any) -> MocoPlan:
     )
 
 
-def _fit(detector: Detector, scenes: Scenes, plan: DetectionPlan, stage: Stage, folder: Path):
+def _fit(detector: Detector, scenes: Pictures, plan: DetectionPlan, stage: Stage, folder: Path):
     """Train, resuming from the folder's checkpoint, which is gone afterwards."""
     checkpoint = folder / "checkpoint.pt"
     log = train_detector(detector, scenes, plan, stage.seed, checkpoint, device=stage.p.device)

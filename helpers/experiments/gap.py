@@ -13,8 +13,8 @@ import pandas as pd
 from helpers.data.patches import random_patches
 from helpers.errors import DataError
 from helpers.experiments.few_shot import ENCODER, Arm, Models
-from helpers.experiments.objects import ObjectTask
 from helpers.experiments.representations import DEEPEST, Patches, encoder_features
+from helpers.experiments.tasks import Task
 from helpers.features.domain_gap import domain_classifier, median_bandwidth, mmd
 from helpers.features.projection import project, trustworthiness
 from helpers.models.encoders import EncoderSpec, SavedEncoder, build_encoder, load_encoder
@@ -57,9 +57,7 @@ def measure_gap(p: Any, models: Models, arm: Arm) -> tuple[pd.DataFrame, pd.Data
     return distances(features, patches, p.seed), pd.concat(places, ignore_index=True)
 
 
-def gap_patches(
-    cells: ObjectTask, sources: Sequence[ObjectTask], n: int, side: int, seed: int
-) -> Patches:
+def gap_patches(cells: Task, sources: Sequence[Task], n: int, side: int, seed: int) -> Patches:
     """``n`` patches of test images of either domain, equally many of each image up to one.
 
     Where a domain has more images than that, the first ``n`` give one each.

@@ -19,8 +19,8 @@ from torch import nn
 from helpers.data.patches import random_patches
 from helpers.errors import DataError, ParameterError
 from helpers.experiments import starting
-from helpers.experiments.foreground import ForegroundTask
 from helpers.experiments.starting import Arm, Tasks
+from helpers.experiments.tasks import Task
 from helpers.features.knn import knn_accuracy
 from helpers.features.projection import project, trustworthiness
 from helpers.features.similarity import NeighbourMetric, compare_representations
@@ -61,7 +61,7 @@ class Patches:
 
 
 def sample_patches(
-    tasks: Mapping[str, ForegroundTask], n: int, side: int, rng: np.random.Generator
+    tasks: Mapping[str, Task], n: int, side: int, rng: np.random.Generator
 ) -> Patches:
     """Square patches at random places of all test images of some tasks.
 

@@ -8,15 +8,14 @@ from dataclasses import fields
 from typing import Any
 
 from helpers.data.patches import PatchGrid
-from helpers.experiments.preparation import DataSettings, prepare_data
-from helpers.experiments.prepared import Prepared
+from helpers.experiments.prepared import DataSettings, Prepared, prepare_data
 from helpers.experiments.subset import Recipe
 from helpers.models.device import resolve_device, resolve_precision
 from helpers.paths import runs_dir
 from helpers.training.loop import TrainingPlan
 
 
-def filled(kind: type, p: Any, **others: Any) -> Any:
+def filled(kind: type, p: Any, /, **others: Any) -> Any:
     """A dataclass whose fields are those of the parameters ``p`` of the same names.
 
     Args:

@@ -25,14 +25,8 @@ from torch import nn
 from helpers import fingerprints
 from helpers.data.patches import random_patches
 from helpers.errors import DataError
-from helpers.experiments.foreground import (
-    ForegroundSettings,
-    ForegroundTask,
-    Pictures,
-    prepare_foreground,
-    share_of,
-)
 from helpers.experiments.settings import filled, precision_name, worker_count
+from helpers.experiments.tasks import Pictures, Task, TaskSettings, prepare_task, share_of
 from helpers.experiments.trials import TrialStore, run_trials
 from helpers.files import read_torch, write_torch
 from helpers.metrics.baselines import baseline_masks
@@ -59,7 +53,7 @@ MADE_HERE = {"barlow-tissue": "random", "imagenet-barlow-tissue": "imagenet-lite
 # Seed of the first pretraining: none shares its first weights with a run's.
 FIRST_SEED = 1003
 
-Tasks = Mapping[str, ForegroundTask]
+Tasks = Mapping[str, Task]
 
 
 @dataclass(frozen=True)
@@ -155,7 +149,7 @@ FolderOf = Callable[[Trial], Path]
 # -------------------------------------------------------------------------------------- the data
 
 
-def open_tasks(p: Any, more: Sequence[str] = ()) -> dict[str, ForegroundTask]:
+def open_tasks(p: Any, more: Sequence[str] = ()) -> dict[str, Task]:
     """The data sets by name, each read or generated, split by group.
 
     Args:
@@ -164,8 +158,9 @@ def open_tasks(p: Any, more: Sequence[str] = ()) -> dict[str, ForegroundTask]:
     scales = dict.fromkeys([*p.glands, *more], p.gland_scale)
     scales |= dict.fromkeys(p.nuclei, p.nucleus_scale)
     return {
-        name: prepare_foreground(
-            filled(ForegroundSettings, p, dataset=name, scale=scale), runs_dir() / "data"
+        name: prepare_task(
+            filled(TaskSettings, p, dataset=name, kind="foreground", scale=scale),
+            runs_dir() / "data",
         )
         for name, scale in scales.items()
     }
@@ -351,7 +346,7 @@ def run_fitting(trial: Fitting, folder: Path, tasks: Tasks, folder_of: FolderOf)
     saved, model = _begin(trial, folder_of)
     arm = trial.arm
     train, validation = (
-        part.some(share_of(len(part), arm.share, arm.seed))
+        part.share(arm.share, arm.seed)
         for part in map(tasks[arm.dataset].part, ("train", "validation"))
     )
     tests = {name: tasks[name].part("test") for name in arm.tested}
@@ -398,7 +393,7 @@ def _begin(trial: Fitting, folder_of: FolderOf) -> tuple[SavedEncoder, Segmenter
 
 
 def _inputs(pictures: Pictures, saved: SavedEncoder) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    return normalised(pictures, saved), [np.int64(mask) for mask in pictures.masks]
+    return normalised(pictures, saved), [np.int64(mask) for mask in pictures.labels]
 
 
 def normalised(pictures: Pictures, saved: SavedEncoder) -> list[np.ndarray]:
@@ -430,7 +425,7 @@ def scores(found: Sequence[np.ndarray], truth: Pictures) -> list[dict]:
     Where neither shows an object both are undefined (``None``); where only one does, both are 0.
     """
     rows = []
-    for place, counts in enumerate(image_confusions(found, truth.masks, N_CLASSES)):
+    for place, counts in enumerate(image_confusions(found, truth.labels, N_CLASSES)):
         hit, union = int(counts[1, 1]), int(counts.sum() - counts[0, 0])
         known = {"dice": 2 * hit / (hit + union), "jaccard": hit / union} if union else {}
         row = {"id": truth.ids[place], "group": truth.groups[place]}
@@ -473,7 +468,7 @@ def scored(p: Any, tasks: Tasks, models: Mapping[Arm, dict]) -> list[tuple[dict,
     parts = []
     for name, task in tasks.items():
         test = task.part("test")
-        masks = [baseline_masks(i, m) for i, m in zip(test.images, test.masks, strict=True)]
+        masks = [baseline_masks(image, mask) for image, mask in test]
         for method in masks[0]:
             rows = scores([np.int32(found[method] > 0) for found in masks], test)
             at = {"table": "baseline", "kind": _kind(p, name), "test": name, "method": method}

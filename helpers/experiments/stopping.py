@@ -20,7 +20,7 @@ from helpers import fingerprints
 from helpers.errors import ParameterError
 from helpers.experiments.pretrained import Pretraining, Source, run_pretraining, source_content
 from helpers.experiments.settings import filled, precision_name, worker_count
-from helpers.experiments.tasks import PARTS, Part, Task, TaskSettings, prepare_task
+from helpers.experiments.tasks import PARTS, Pictures, Task, TaskSettings, prepare_task
 from helpers.experiments.trials import TrialStore, run_trials
 from helpers.metrics.baselines import BASELINES, otsu_components
 from helpers.metrics.semantic import image_confusions, semantic_scores
@@ -226,7 +226,7 @@ def run(p: Any, arms: Sequence[tuple[int, int]]) -> Found:
 
 def task_settings(p: Any, name: str) -> TaskSettings:
     """How one task is read and split."""
-    return filled(TaskSettings, p, dataset=name, size=p.image_size)
+    return filled(TaskSettings, p, dataset=name, kind="classes")
 
 
 def pretraining(p: Any, seed: int) -> Pretraining:
@@ -340,7 +340,7 @@ def run_online(trial: StoppedPretraining, folder: Path, task: Task, cache: Path)
     return result | {"chosen": stop_online(losses, trial.rule).chosen}
 
 
-def _look(trial: StoppedPretraining, part: Part, state: EpochState) -> bool:
+def _look(trial: StoppedPretraining, part: Pictures, state: EpochState) -> bool:
     """Score the encoder after an epoch; true if the rule has had enough."""
     begin = time.perf_counter()
     losses = state.log.notes.setdefault("robustness_losses", [])
@@ -380,24 +380,24 @@ def run_scoring(trial: Scoring, saved: SavedEncoder, task: Task) -> dict:
 def _score(
     trial: StoppedPretraining | Scoring,
     features: Callable[[Tensor], list[Tensor]],
-    part: Part,
+    part: Pictures,
     pairing: str,
     start: Pretraining,
 ) -> dict:
     """The robustness loss and its interval over images."""
     rows = _rows(len(part.images), trial.n_images, start.seed)
-    images = torch.from_numpy(part.images[rows]).to(start.device)
+    chosen = part.some(rows)
+    images = torch.from_numpy(np.stack(chosen.images)).to(start.device)
     generator = torch.Generator().manual_seed(start.seed)
-    groups = [part.groups[i] for i in rows]
-    found = measure_pairs(features, images, generator, PAIRINGS[pairing], groups, BATCH)
+    found = measure_pairs(features, images, generator, PAIRINGS[pairing], chosen.groups, BATCH)
     score = score_pairs(found, np.random.default_rng(start.seed), trial.margin)
     return {"loss": score.loss, "low": score.low, "high": score.high}
 
 
-def _estimates(trial: Scoring, saved: SavedEncoder, part: Part) -> dict:
+def _estimates(trial: Scoring, saved: SavedEncoder, part: Pictures) -> dict:
     """The rival estimators, on pixels of the deepest level (CC-FV: of all levels)."""
     rows = _rows(len(part.images), trial.n_images, trial.start.seed)
-    samples, pooled = _sampled(saved, part.images[rows], part.masks[rows], trial)
+    samples, pooled = _sampled(saved, part.some(rows), trial)
     deepest = samples[-1]
     labels = deepest.labels
     calls = {name: partial(call, deepest.features, labels) for name, call in ESTIMATORS.items()}
@@ -421,15 +421,15 @@ def _estimates(trial: Scoring, saved: SavedEncoder, part: Part) -> dict:
 
 
 def _sampled(
-    saved: SavedEncoder, images: np.ndarray, masks: np.ndarray, trial: Scoring
+    saved: SavedEncoder, part: Pictures, trial: Scoring
 ) -> tuple[list[PixelSample], list[np.ndarray]]:
     """Pixels, the same ones, and pooled features (n, d) of every level."""
     n_levels = levels(saved.spec)
     generators = [np.random.default_rng(trial.start.seed) for _ in range(n_levels)]
     samples: list[list[PixelSample]] = [[] for _ in range(n_levels)]
     pooled: list[list[np.ndarray]] = [[] for _ in range(n_levels)]
-    labels = masks.astype(np.int64)
-    for rows, maps in _maps(saved, images):
+    labels = np.int64(part.labels)
+    for rows, maps in _maps(saved, np.stack(part.images)):
         for level, one in enumerate(maps):
             drawn = sample_pixels(one, labels[rows], trial.pixels, generators[level])
             samples[level].append(drawn)
@@ -519,9 +519,9 @@ def example_places(n: int) -> list[int]:
     return list(range(0, n, max(1, n // EXAMPLES)))[:EXAMPLES]
 
 
-def _normalised(part: Part, saved: SavedEncoder) -> tuple[np.ndarray, np.ndarray]:
-    images = normalise(torch.from_numpy(part.images), saved.mean, saved.std)
-    return images.numpy(), part.masks.astype(np.int64)
+def _normalised(part: Pictures, saved: SavedEncoder) -> tuple[np.ndarray, np.ndarray]:
+    images = normalise(torch.from_numpy(np.stack(part.images)), saved.mean, saved.std)
+    return images.numpy(), np.int64(part.labels)
 
 
 def measure(predictions: np.ndarray, task: Task) -> dict:
@@ -532,7 +532,7 @@ def measure(predictions: np.ndarray, task: Task) -> dict:
         ``cases``: by name, mean Dice over the classes that the case or its prediction shows.
     """
     part = task.part("test")
-    counts = image_confusions(predictions, part.masks.astype(np.int64), task.n_classes)
+    counts = image_confusions(predictions, np.int64(part.labels), task.n_classes)
     scores = semantic_scores(counts, part.groups)
     of_cases = np.nanmean(scores.unit_dice[:, 1:], axis=1)
     return {
@@ -549,12 +549,12 @@ def measure_baselines(task: Task) -> dict[str, dict]:
     side known, stands where the task has a single class.
     """
     part = task.part("test")
-    everywhere = [measure(np.full_like(part.masks, k), task) for k in range(1, task.n_classes)]
+    everywhere = [measure(np.full_like(part.labels, k), task) for k in range(1, task.n_classes)]
     best = max(everywhere, key=lambda one: np.mean(list(one["cases"].values())))
     otsu, every = BASELINES
     if task.n_classes > 2:
         return {every: best}
-    pairs = zip(part.images, part.masks, strict=True)
+    pairs = part
     masks = np.stack([otsu_components(image.mean(axis=0), mask) > 0 for image, mask in pairs])
     return {otsu: measure(masks.astype(np.uint8), task), every: best}
 

@@ -11,8 +11,8 @@ from helpers.errors import DataError
 from helpers.experiments import few_shot, gap
 from helpers.experiments.few_shot import Arm, Stage
 from helpers.experiments.gap import CELLS, RANDOM, SOURCE, START, TUNED
-from helpers.experiments.objects import Scenes
 from helpers.experiments.representations import Patches
+from helpers.experiments.tasks import Pictures
 from helpers.features.domain_gap import median_bandwidth, mmd
 from helpers.models.cascade import build_detector
 from helpers.models.encoders import EncoderSpec, build_encoder, save_encoder
@@ -24,7 +24,7 @@ def task_of(name, first, n, groups=None):
     values = range(first, first + n)
     images = [np.full((20 + 5 * i, 24, 3), v, np.uint8) for i, v in enumerate(values)]
     ids = [str(v) for v in values]
-    parts = {"test": Scenes(images, [None] * n, ids, list(groups or ids))}
+    parts = {"test": Pictures(images, [None] * n, ids, list(groups or ids))}
     return SimpleNamespace(name=name, part=parts.__getitem__)
 
 
@@ -52,7 +52,7 @@ def test_patches_are_of_test_images_and_know_where_they_come_from(n):
 def test_the_same_seed_takes_the_same_patches():
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 255, (40, 40, 3), np.uint8)]
-    scenes = Scenes(images, [None], ["a"], ["a"])
+    scenes = Pictures(images, [None], ["a"], ["a"])
     task = SimpleNamespace(name="a", part=lambda _: scenes)
     first, again, other = (gap.gap_patches(task, [task], 3, 16, seed).images for seed in (0, 0, 1))
     assert np.array_equal(first, again)

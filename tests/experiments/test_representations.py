@@ -10,7 +10,6 @@ from torch import nn
 from helpers.book.results import Cells
 from helpers.errors import DataError, ParameterError
 from helpers.experiments import representations
-from helpers.experiments.foreground import Pictures
 from helpers.experiments.representations import (
     ANOTHER,
     DECODER,
@@ -30,6 +29,7 @@ from helpers.experiments.representations import (
     sample_patches,
     tell_apart,
 )
+from helpers.experiments.tasks import Pictures
 from helpers.features.similarity import compare_representations
 from helpers.models.encoders import EncoderSpec, SavedEncoder, build_encoder
 from helpers.models.semantic import build_segmenter
@@ -43,7 +43,6 @@ def task_of(images, groups=None):
         [np.zeros(image.shape[:2], np.uint8) for image in images],
         [f"image {i}" for i in range(n)],
         groups or [f"group {i}" for i in range(n)],
-        ["histology"] * n,
     )
     return SimpleNamespace(part={"test": pictures}.__getitem__)
 

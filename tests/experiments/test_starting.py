@@ -9,11 +9,6 @@ from helpers.book.parameters import StartingParameters
 from helpers.data.patches import random_patches
 from helpers.errors import DataError
 from helpers.experiments import starting
-from helpers.experiments.foreground import (
-    ForegroundSettings,
-    Pictures,
-    prepare_foreground,
-)
 from helpers.experiments.starting import (
     Arm,
     Fitting,
@@ -24,6 +19,11 @@ from helpers.experiments.starting import (
     run_fitting,
     scores,
     unlabelled,
+)
+from helpers.experiments.tasks import (
+    Pictures,
+    TaskSettings,
+    prepare_task,
 )
 from helpers.metrics.semantic import image_confusions
 from helpers.models.encoders import EncoderSpec, SavedEncoder, build_encoder
@@ -42,10 +42,10 @@ ARM = Arm("random", "one", 1.0, 0, ("one", "other"))
 @pytest.fixture(scope="module")
 def tasks(tmp_path_factory):
     cache = tmp_path_factory.mktemp("cache")
-    settings = ForegroundSettings("synthetic-histo", 6, 64, 1.0, 0.25, 0.2, 0, 1)
+    settings = TaskSettings("synthetic-histo", "foreground", 6, 64, 0.25, 1, 0.2)
     return {
-        "one": prepare_foreground(settings, cache),
-        "other": prepare_foreground(replace(settings, seed=2), cache),
+        "one": prepare_task(settings, cache),
+        "other": prepare_task(replace(settings, seed=2), cache),
     }
 
 
@@ -91,7 +91,7 @@ def test_a_chapter_run_is_measured_as_its_kept_weights_say(tasks, tmp_path, monk
             found = predict_sliding_classes(model, normalised(test, saved), 32, 16)
             expected = [
                 2 * c[1, 1] / (2 * c[1, 1] + c[0, 1] + c[1, 0])
-                for c in image_confusions(found, test.masks, 2)
+                for c in image_confusions(found, test.labels, 2)
             ]
             rows = models[arm]["images"][name]
             assert [row["dice"] for row in rows] == pytest.approx(expected)
@@ -162,7 +162,7 @@ def test_images_smaller_than_the_crop_are_trained_on_and_predicted(tasks, tmp_pa
 def test_scores_of_empty_masks_are_defined():
     empty, full = np.zeros((4, 4), np.uint8), np.ones((4, 4), np.uint8)
     half = np.repeat(np.array([[0], [1]], np.uint8), [2, 2], axis=0).repeat(4, axis=1)
-    truth = Pictures([empty] * 4, [empty, empty, full, full], list("abcd"), list("abcd"), [""] * 4)
+    truth = Pictures([empty] * 4, [empty, empty, full, full], list("abcd"), list("abcd"))
     found = scores([empty, full, empty, half], truth)
     assert [row["dice"] for row in found] == [None, 0.0, 0.0, pytest.approx(2 / 3)]
     assert [row["jaccard"] for row in found] == [None, 0.0, 0.0, pytest.approx(1 / 2)]

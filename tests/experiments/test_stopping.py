@@ -47,7 +47,7 @@ FITTING = SemanticPlan(steps=4, batch_size=4, looks=2)
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory):
-    settings = TaskSettings("synthetic-cardiac", 36, 32, 0.3, 0.25, 0)
+    settings = TaskSettings("synthetic-cardiac", "classes", 36, 32, 0.3, 0, 0.25)
     return prepare_task(settings, tmp_path_factory.mktemp("tasks"))
 
 
@@ -76,7 +76,7 @@ def test_scores_are_those_of_the_method(pretrained, task):
     rows = stopping._rows(len(part.images), 8, 0)
     pairs = measure_pairs(
         lambda x: forward_levels(saved.encoder, normalise(x, saved.mean, saved.std)),
-        torch.from_numpy(part.images[rows]),
+        torch.from_numpy(np.stack(part.some(rows).images)),
         torch.Generator().manual_seed(0),
         Pairing(),
     )
@@ -127,12 +127,13 @@ def test_predictors_without_training_are_the_best_single_class_and_a_threshold(t
     assert all(dice == 0 for _, dice in others)
     shares = []
     for case in dict.fromkeys(part.groups):
-        own = part.masks[[group == case for group in part.groups]]
+        own = np.stack([m for g, m in zip(part.groups, part.labels, strict=True) if g == case])
         share = (own == 1 + task.classes.index(name)).mean()
         shares.append(2 * share / (share + 1))
     assert best == pytest.approx(np.mean(shares))
-    binary = replace(task, classes=("bright",))
-    binary_part = replace(part, masks=np.uint8(part.images.mean(axis=1) > 0.5))
+    binary = replace(task, classes=["bright"])
+    bright = [np.uint8(image.mean(axis=0) > 0.5) for image in part.images]
+    binary_part = replace(part, labels=bright)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(task), "part", lambda self, name: binary_part)
         assert list(stopping.measure_baselines(binary)) == ["Otsu", "every pixel"]
