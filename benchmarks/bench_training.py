@@ -45,10 +45,9 @@ from helpers.models.dynamics import load_dynamics
 from helpers.models.predict import predict_masks
 from helpers.paths import runs_dir
 from helpers.replay import Mixer, appended
-from helpers.training.feed import Feed
-from helpers.training.loop import TrainingLog, TrainingPlan, segmentation_loss, train
+from helpers.training.flows import TrainingPlan, foreground_dice, segmentation_loss, train
+from helpers.training.loop import Log, Looks
 from helpers.training.targets import PatchStore, build_store
-from helpers.training.watch import Watch, foreground_dice
 from tests.shapes import disc_sample
 
 FORMATS = ("float32", "bfloat16")
@@ -186,11 +185,11 @@ def run_peer(case: Case, store: PatchStore, folder: Path, epochs: int, **more) -
 
 
 def run_ours(
-    network: torch.nn.Module, store: PatchStore, plan: TrainingPlan, watch: Watch | None = None
-) -> TrainingLog:
+    network: torch.nn.Module, store: PatchStore, plan: TrainingPlan, looks: Looks | None = None
+) -> Log:
     """Our trainer."""
-    order = Mixer(appended([np.arange(len(store))]), plan.batch_size, 0)
-    return train(network, Feed([store], order), plan, 0, watch=watch)
+    mixer = Mixer(appended([np.arange(len(store))]), plan.batch_size, 0)
+    return train(network, [store], mixer, plan, 0, looks=looks)
 
 
 def peer_step(case: Case, store: PatchStore, folder: Path) -> float:
@@ -217,14 +216,14 @@ def _our_run(case: Case, store: PatchStore, precision: str, steps: int) -> dict[
     stack = np.asarray(store.arrays[np.arange(WATCHED_PATCHES) % len(store)])
     side = min(case.crop, WATCHED_SIDE)
 
-    def look(network: torch.nn.Module) -> dict[str, float]:
+    def look(step: int, network: torch.nn.Module) -> dict[str, float]:
         return {"dice": foreground_dice(network, stack, getattr(torch, precision), side)}
 
     # A rate at which no start diverges; the time does not depend on it.
-    plan = TrainingPlan(steps, case.batch, case.crop, learning_rate=0.01, precision=precision)
+    plan = TrainingPlan(steps, case.batch, crop=case.crop, learning_rate=0.01, precision=precision)
     network = build_cpnet(case.width, 0)
     start = time.perf_counter()
-    log = run_ours(network, store, plan, Watch((steps,), look))
+    log = run_ours(network, store, plan, Looks((steps,), look))
     whole = time.perf_counter() - start - log.phases["evaluation"]
     return {"ours": whole, **log.phases}
 
@@ -372,7 +371,7 @@ def _our_trained(
 ) -> tuple[torch.nn.Module, float]:
     """Our network, and seconds of training."""
     plan = TrainingPlan(
-        epochs * EPOCH_STEPS, case.batch, case.crop, scale_range=0.5, precision=precision
+        epochs * EPOCH_STEPS, case.batch, crop=case.crop, scale_range=0.5, precision=precision
     )
     network = build_cpnet(case.width, 0)
     return network, run_ours(network, store, plan).seconds

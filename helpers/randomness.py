@@ -5,6 +5,7 @@ So a run that was killed goes on as if it had not been, and arms with equal seed
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -25,6 +26,29 @@ def step_seed(seed: int, stream: int, step: int) -> int:
 def step_generator(seed: int, stream: int, step: int) -> torch.Generator:
     """A generator on the CPU seeded by :func:`step_seed`."""
     return torch.Generator().manual_seed(step_seed(seed, stream, step))
+
+
+def shuffled(first: int, count: int, n: int, *seed: int) -> np.ndarray:
+    """Which of n things stand at some places of an endless row of permutations, int64 (count,).
+
+    None comes back before all were there. The row depends on n and the seed alone, so that a place
+    can be asked for without those before it.
+
+    Args:
+        first: of the places, which count from 0.
+    """
+    places = (divmod(place, n) for place in range(first, first + count))
+    return np.array([_permutation(n, *seed, turn)[place] for turn, place in places], np.int64)
+
+
+def batch_at(step: int, n: int, batch_size: int, seed: int) -> np.ndarray:
+    """Which of n images a step sees, int64 (batch_size,): whole permutations, step after step."""
+    return shuffled(step * batch_size, batch_size, n, seed, 1)
+
+
+@lru_cache(maxsize=8)
+def _permutation(n: int, *seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).permutation(n)
 
 
 @contextmanager

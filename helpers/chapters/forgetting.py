@@ -15,7 +15,7 @@ from helpers.book.parameters import Distinct, Positives, Selections, Share, Tran
 from helpers.book.results import Cells
 from helpers.experiments import transfer
 from helpers.experiments.transfer import SELECTIONS, SOURCE, TARGET, Arm, Portion
-from helpers.training.loop import TrainingPlan
+from helpers.training.flows import TrainingPlan
 
 PUBLISHED = ("2511.04803-table-V", "2511.04803-table-VI")
 THERE, BACK, JOINT = "source -> target", "target -> source", "source + target"

@@ -27,7 +27,7 @@ from helpers.quantization import (
     label_coverage,
     select,
 )
-from helpers.training.loop import steps_for_epochs
+from helpers.training.flows import steps_for_epochs
 
 ALL = "all"
 # Under which names ways to choose stand in tables and figures.

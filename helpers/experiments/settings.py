@@ -12,7 +12,7 @@ from helpers.experiments.prepared import DataSettings, Prepared, prepare_data
 from helpers.experiments.subset import Recipe
 from helpers.models.device import resolve_device, resolve_precision
 from helpers.paths import runs_dir
-from helpers.training.loop import TrainingPlan
+from helpers.training.flows import TrainingPlan
 
 
 def filled(kind: type, p: Any, /, **others: Any) -> Any:

@@ -14,15 +14,13 @@ import torch
 
 from helpers.errors import ParameterError
 from helpers.experiments.domains import Domain
-from helpers.experiments.subset import Recipe, measure, progress
+from helpers.experiments.subset import Recipe, measure
 from helpers.models.cpnet import build_cpnet, load_weights, save_weights
 from helpers.models.device import resolve_device
 from helpers.models.l2sp import Anchor
 from helpers.replay import AdaptiveShare, Mixer, Pool, appended, controlled
-from helpers.training.feed import Feed
-from helpers.training.guidance import Guidance, Teacher
-from helpers.training.loop import TrainingLog, train
-from helpers.training.watch import Check, Watch, evenly, foreground_dice
+from helpers.training.flows import Teacher, foreground_dice, train
+from helpers.training.loop import Check, Log, Looks, evenly
 
 WEIGHTS = "weights.pt"
 # Side of the central part of a patch on which models are watched.
@@ -183,43 +181,37 @@ def _train(
     domains: Mapping[str, Domain],
     chosen: Sequence[np.ndarray],
     folder: Path,
-) -> tuple[TrainingLog, Mixer]:
+) -> tuple[Log, Mixer]:
     plan, seed = stage.recipe.plan, stage.recipe.seed
     # A later stage must not repeat the order and the crops of the one before.
     stage_seed = int(np.random.SeedSequence([seed, stage.depth]).generate_state(1)[0])
     mixer = Mixer(pools_of(stage, chosen), plan.batch_size, stage_seed)
-    feed = Feed([domains[p.domain].store for p in stage.portions], mixer)
-    with progress(describe(stage), plan.steps) as show:
-        log = train(
-            network,
-            feed,
-            plan,
-            stage_seed,
-            guidance=_guidance(network, stage.keep),
-            watch=_watch(stage, domains, mixer, chosen),
-            checkpoint=folder / "checkpoint.pt",
-            on_step=show,
-        )
+    keep = stage.keep
+    log = train(
+        network,
+        [domains[p.domain].store for p in stage.portions],
+        mixer,
+        plan,
+        stage_seed,
+        anchor=Anchor(network, keep.anchor) if keep.anchor else None,
+        teacher=Teacher(network, keep.teacher) if keep.teacher else None,
+        looks=_looks(stage, domains, mixer, chosen),
+        checkpoint=folder / "checkpoint.pt",
+        name=describe(stage),
+    )
     return log, mixer
 
 
-def _guidance(network: torch.nn.Module, keep: Keep) -> Guidance:
-    return Guidance(
-        anchor=Anchor(network, keep.anchor) if keep.anchor else None,
-        teacher=Teacher(network, keep.teacher) if keep.teacher else None,
-    )
-
-
-def _watch(
+def _looks(
     stage: Stage, domains: Mapping[str, Domain], mixer: Mixer, chosen: Sequence[np.ndarray]
-) -> Watch | None:
+) -> Looks | None:
     if not stage.looks:
         return None
     plan = stage.recipe.plan
     precision = getattr(torch, plan.precision)
     patches = {name: domain.watched() for name, domain in domains.items()}
 
-    def look(network: torch.nn.Module) -> Check:
+    def look(step: int, network: torch.nn.Module) -> Check:
         side = min(WATCHED_SIDE, next(iter(patches.values())).shape[-1])
         scores = {
             name: foreground_dice(network, stack, precision, side)
@@ -240,7 +232,7 @@ def _watch(
             share = rule.share(checks[0][source], checks[-1][source])
         mixer.set_shares((1 - share, share))
 
-    return Watch(evenly(plan.steps, stage.looks), look, react if rule else None)
+    return Looks(evenly(plan.steps, stage.looks), look, react if rule else None)
 
 
 def _replayed(stage: Stage, mixer: Mixer, chosen: Sequence[np.ndarray]) -> float:

@@ -42,8 +42,8 @@ from helpers.pretraining.barlow_twins import (
     encoder_path,
     pretrain_barlow_twins,
 )
+from helpers.training.loop import Check
 from helpers.training.semantic import SemanticPlan, train_segmenter
-from helpers.training.watch import Check
 
 WEIGHTS = "weights.pt"
 N_CLASSES = 2

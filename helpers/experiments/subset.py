@@ -4,8 +4,6 @@ What a chapter compares is how patches are chosen; what follows the choice is th
 and lives here.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +15,7 @@ from helpers.models.cpnet import build_cpnet, save_weights
 from helpers.models.device import resolve_device
 from helpers.models.predict import MaskOptions, flows_to_masks, predict_flows
 from helpers.replay import Mixer, appended
-from helpers.training.feed import Feed
-from helpers.training.loop import TrainingPlan, train
+from helpers.training.flows import TrainingPlan, train
 
 EXAMPLES, EXAMPLES_FILE = 4, "examples.npz"
 
@@ -79,10 +76,9 @@ def train_on_subset(
     store, plan = prepared.patches(), recipe.plan
     network = build_cpnet(recipe.width, recipe.seed).to(resolve_device(recipe.device))
     checkpoint = folder / "checkpoint.pt"
-    with progress(name, plan.steps) as show:
-        order = Mixer(appended([chosen]), plan.batch_size, recipe.seed)
-        feed = Feed([store], order)
-        log = train(network, feed, plan, recipe.seed, checkpoint=checkpoint, on_step=show)
+    mixer = Mixer(appended([chosen]), plan.batch_size, recipe.seed)
+    how = {"checkpoint": checkpoint, "name": name}
+    log = train(network, [store], mixer, plan, recipe.seed, **how)
     images = measure(network, prepared, recipe, folder / EXAMPLES_FILE)
     save_weights(network, folder / "weights.pt")
     checkpoint.unlink(missing_ok=True)
@@ -95,20 +91,6 @@ def train_on_subset(
         "losses": [round(loss, 5) for loss in log.losses],
         "images": images,
     }
-
-
-@contextmanager
-def progress(name: str, steps: int) -> Iterator[Callable[[int, float], None]]:
-    """A bar with loss and time left, for trainings that take longer than a few seconds."""
-    from tqdm import tqdm
-
-    with tqdm(total=steps, desc=name, delay=20, mininterval=20, leave=False) as bar:
-
-        def show(done: int, loss: float) -> None:
-            bar.update(done - bar.n)
-            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
-
-        yield show
 
 
 def measure(

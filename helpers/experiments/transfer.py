@@ -20,7 +20,7 @@ from helpers.experiments.stages import Keep, Portion, Stage, in_layers, run_stag
 from helpers.experiments.trials import TrialStore, run_trials
 from helpers.paths import runs_dir
 from helpers.replay import AdaptiveShare
-from helpers.training.loop import steps_for_epochs
+from helpers.training.flows import steps_for_epochs
 
 SOURCE, TARGET, THIRD = ROLES = ("source", "target", "third")
 # Ways to choose a share of a domain, as pages call them.

@@ -1,16 +1,13 @@
 """Fine-tuning of one's own checkpoint on new images, with a share of old ones replayed.
 
-SGD as in :mod:`helpers.training.loop`, on patches at the magnification at which the model predicts:
-images are resized by ``diam_mean / diameter``, one diameter per folder (Cellpose's own training
-resizes each image by its annotated objects, which are not known when it predicts). Further random
-scale 0.75 to 1.25 as in Cellpose's training with ``rescale=True``.
+SGD as in :mod:`helpers.training.flows`, on patches at the magnification at which the model
+predicts: images are resized by ``diam_mean / diameter``, one diameter per folder (Cellpose's own
+training resizes each image by its annotated objects, which are not known when it predicts). Further
+random scale 0.75 to 1.25 as in Cellpose's training with ``rescale=True``.
 """
 
 import json
 import shutil
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -30,8 +27,7 @@ from helpers.own_model.retention import Comparison, Side, compare
 from helpers.own_model.scores import score
 from helpers.quantization import METHODS, select
 from helpers.replay import Mixer, appended, controlled
-from helpers.training.feed import Feed
-from helpers.training.loop import TrainingPlan, train
+from helpers.training.flows import TrainingPlan, train
 from helpers.training.targets import PatchStore
 
 SETTINGS, LOSSES, CHECKPOINT, PATCHES = "finetune.json", "losses.csv", "checkpoint.pt", "patches"
@@ -233,15 +229,9 @@ def _train(settings: Settings, model: Model, parts: list[Part], path: Path) -> N
         pools = controlled(chosen, (1 - settings.replayed, settings.replayed))
     mixer = Mixer(pools, settings.batch_size, settings.seed)
     plan = settings.plan(str(resolve_precision("auto", device)).removeprefix("torch."))
-    with _progress(settings.steps) as show:
-        log = train(
-            GreyInput(model.network).to(device),
-            Feed(stores, mixer),
-            plan,
-            settings.seed,
-            checkpoint=output / CHECKPOINT,
-            on_step=show,
-        )
+    network = GreyInput(model.network).to(device)
+    how = {"checkpoint": output / CHECKPOINT, "name": "fine-tuning"}
+    log = train(network, stores, mixer, plan, settings.seed, **how)
     lines = [f"{step},{loss:.5f}" for step, loss in enumerate(log.losses, start=1)]
     write_text(output / LOSSES, "\n".join(["step,loss", *lines]) + "\n")
     write_model(path, model.network, model.diameter(settings.diameter))
@@ -270,24 +260,6 @@ def _replayed(store: PatchStore, settings: Settings) -> np.ndarray:
         return np.arange(len(store))
     rng = np.random.default_rng([settings.seed, 3])
     return select(describe_all(store.images), settings.rate, rng, settings.method)
-
-
-@contextmanager
-def _progress(steps: int) -> Iterator[Callable[[int, float], None]]:
-    """A bar with loss and time left; now and then a line where nobody watches."""
-    from tqdm import tqdm
-
-    pause = 0.5 if sys.stderr.isatty() else 20
-    with tqdm(total=steps, desc="fine-tuning", unit="step", mininterval=pause) as bar:
-
-        def show(done: int, loss: float) -> None:
-            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
-            if not bar.n and done > 1:
-                bar.initial = done - 1
-                bar.n = done - 1
-            bar.update(done - bar.n)
-
-        yield show
 
 
 def _clear(output: Path) -> None:

@@ -28,8 +28,7 @@ from helpers.models.cascade import Detector, image_tensor
 from helpers.models.device import autocast, read_every, resolve_device, set_rate
 from helpers.models.l2sp import Anchor, decay_groups
 from helpers.models.weights import resuming, weights_digest
-from helpers.randomness import global_seed, step_generator, step_seed
-from helpers.training.semantic import batch_at
+from helpers.randomness import batch_at, global_seed, step_generator, step_seed
 from helpers.views.boxes import Flip, draw_box_view, view_image, view_objects
 
 Annotated = tuple[np.ndarray, Instances]

@@ -22,8 +22,7 @@ from helpers.experiments.subset import Recipe
 from helpers.files import read_torch
 from helpers.models.cpnet import build_cpnet
 from helpers.replay import AdaptiveShare, Mixer
-from helpers.training.feed import Feed
-from helpers.training.loop import TrainingPlan
+from helpers.training.flows import Flows, TrainingPlan
 
 PLAN = TrainingPlan(steps=6, batch_size=4, crop=32, learning_rate=0.05, checkpoint_every=2)
 RECIPE = Recipe(width=2, plan=PLAN, seed=0)
@@ -123,9 +122,10 @@ def test_a_stage_is_measured_on_every_domain_and_is_plain_json(shelf, start, dom
 
 
 def test_only_patches_of_the_chosen_ones_are_trained_on(shelf, domains, monkeypatch):
-    seen = []
-    take = Feed.take
-    monkeypatch.setattr(Feed, "take", lambda feed, rows: seen.append(rows) or take(feed, rows))
+    seen, read = [], Flows.read
+    monkeypatch.setattr(
+        Flows, "read", lambda own, rows, drawn: seen.append(rows) or read(own, rows, drawn)
+    )
     stage = Stage(BOTH, RECIPE)
     shelf.run(stage)
     rows, chosen = np.concatenate(seen), choose(stage, domains)
@@ -146,22 +146,19 @@ def test_a_stage_starts_from_the_weights_of_the_one_before(shelf, start):
 
 
 def test_a_stage_repeats_neither_order_nor_crops_of_the_one_before(shelf, monkeypatch):
-    seen = {}
-    take = Feed.take
+    seen, read = [], Flows.read
 
-    def note(feed, rows):
-        seen.setdefault(id(feed), []).append(rows)
-        seen[id(feed), "kept"] = feed
-        return take(feed, rows)
+    def note(own, rows, generator):
+        seen.append(rows)
+        return read(own, rows, generator)
 
-    monkeypatch.setattr(Feed, "take", note)
+    monkeypatch.setattr(Flows, "read", note)
     own = SimpleNamespace(**{**vars(P), "looks": 0})
     first = stood_still(transfer.begin(own, 0, Portion("source")))
     second = stood_still(transfer.go_on(own, first, Portion("source")))
     shelf.run(second)
-    rows = [np.concatenate(value) for value in seen.values() if isinstance(value, list)]
-    assert len(rows) == 2
-    assert (rows[0] != rows[1]).any()
+    assert len(seen) == 12
+    assert (np.concatenate(seen[:6]) != np.concatenate(seen[6:])).any()
     losses = [np.array(shelf.results[stage]["losses"]) for stage in (first, second)]
     assert (losses[0] != losses[1]).all()
 
@@ -250,7 +247,7 @@ def test_an_adaptive_share_needs_something_to_watch(start, domains):
     one_image = SimpleNamespace(watched=lambda: domains["source"].watched()[:0])
     stage = adaptive_stage(start)
     with pytest.raises(ParameterError, match="watched patches of 'source' show no instance"):
-        stages._watch(stage, {**domains, "source": one_image}, mixer=None, chosen=[])
+        stages._looks(stage, {**domains, "source": one_image}, mixer=None, chosen=[])
 
 
 @pytest.mark.parametrize(
@@ -273,9 +270,9 @@ class Killed(Exception):
 
 def kill_at(monkeypatch, call, name="segmentation_loss"):
     """The so-many-th call of the loss (one per step) or of another function ends the process."""
-    from helpers.training import loop
+    from helpers.training import flows
 
-    owner = loop if hasattr(loop, name) else stages
+    owner = flows if hasattr(flows, name) else stages
     original, calls = getattr(owner, name), []
 
     def dying(*arguments):

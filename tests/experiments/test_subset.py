@@ -7,7 +7,7 @@ import torch
 from helpers.data.patches import PatchGrid
 from helpers.experiments.prepared import DataSettings, prepare_data
 from helpers.experiments.subset import Recipe, SubsetTrial, measure, run_subset_trial
-from helpers.training.loop import TrainingPlan
+from helpers.training.flows import TrainingPlan
 
 SETTINGS = DataSettings(
     dataset="synthetic-cyto",

@@ -22,7 +22,7 @@ from helpers.own_model.labelled import open_labelled
 from helpers.own_model.patches import patch_store, resized, starts
 from helpers.own_model.predict import predict
 from helpers.own_model.report import how_to_load
-from helpers.training import loop
+from tests.training.killing import Killed, killed_in
 
 
 @pytest.fixture
@@ -39,16 +39,6 @@ def settings(narrow, tissue, cells, tmp_path):
         device="cpu",
         checkpoint_every=2,
     )
-
-
-def killed_at(step: int):
-    def dies(*arguments):
-        if len(arguments[0].log.losses) == step:
-            raise KeyboardInterrupt
-        return loop_step(*arguments)
-
-    loop_step = loop._Training._step
-    return dies
 
 
 def test_both_sides_are_measured_on_held_out_images(settings):
@@ -75,10 +65,10 @@ def test_training_and_test_images_share_no_group(settings, cells):
 def test_a_killed_training_goes_on_to_the_same_weights(settings, tmp_path, monkeypatch):
     finetune(replace(settings, output=tmp_path / "whole"))
     with monkeypatch.context() as patch:
-        patch.setattr(loop._Training, "_step", killed_at(5))
-        with pytest.raises(KeyboardInterrupt):
+        killed_in(patch, 6)
+        with pytest.raises(Killed):
             finetune(settings)
-    assert len(read_torch(settings.output / CHECKPOINT)["log"]["losses"]) == 4
+    assert len(read_torch(settings.output / CHECKPOINT)["log"]["numbers"]["loss"]) == 4
     finetune(settings)
     one, other = (
         read_torch(folder / "narrow_finetuned") for folder in (tmp_path / "whole", settings.output)
@@ -164,7 +154,7 @@ def test_a_full_disk_while_saving_keeps_the_last_checkpoint(settings, monkeypatc
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(OSError, match="No space left"):
         finetune(settings)
-    assert len(read_torch(settings.output / CHECKPOINT)["log"]["losses"]) == 2
+    assert len(read_torch(settings.output / CHECKPOINT)["log"]["numbers"]["loss"]) == 2
     assert not list(settings.output.rglob("*.part"))
     finetune(settings)
     assert model_path(settings).is_file()

@@ -7,7 +7,7 @@ import torch
 from helpers.data.patches import PatchGrid
 from helpers.errors import DataError
 from helpers.models.dynamics import load_dynamics
-from helpers.training.loop import segmentation_loss
+from helpers.training.flows import segmentation_loss
 from helpers.training.targets import build_store, flow_targets, open_store
 from tests.shapes import disc_sample, discs
 

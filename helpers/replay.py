@@ -1,4 +1,4 @@
-"""Batches from any number of sources, each with its share of every batch.
+"""Replay: which patches of which source a training step sees, fixed in advance or adapted.
 
 Replay reintroduces a part of an earlier domain while a model is trained on a new one
 (Rolnick et al. 2019; arXiv 2511.04803, section III-G). Two settings are named here:
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from helpers.errors import ParameterError
+from helpers.randomness import shuffled
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,11 +32,7 @@ class Pool:
 
 
 def appended(parts: Sequence[np.ndarray]) -> list[Pool]:
-    """One pool of all patches of all sources.
-
-    Args:
-        parts: patch numbers of each source, in the order of the sources.
-    """
+    """One pool of all patches of all sources; parts are the patch numbers of each source."""
     return [Pool(np.concatenate([_rows(source, part) for source, part in enumerate(parts)]), 1.0)]
 
 
@@ -49,7 +46,7 @@ def controlled(parts: Sequence[np.ndarray], shares: Sequence[float]) -> list[Poo
 
 def _rows(source: int, patches: np.ndarray) -> np.ndarray:
     patches = np.asarray(patches, dtype=np.int64)
-    return np.column_stack([np.full(len(patches), source, dtype=np.int64), patches])
+    return np.column_stack([np.full_like(patches, source), patches])
 
 
 class Mixer:
@@ -70,13 +67,10 @@ class Mixer:
     """
 
     def __init__(self, pools: Sequence[Pool], batch_size: int, seed: int) -> None:
-        if batch_size < 1:
-            raise ParameterError(f"batch_size={batch_size}: expected at least 1")
         self._pools, self._batch_size, self._seed = list(pools), batch_size, seed
-        self._drawn = np.zeros(len(self._pools), dtype=np.int64)
-        self._owed = np.zeros(len(self._pools))
-        self._order: dict[int, tuple[int, np.ndarray]] = {}
-        self.set_shares([pool.share for pool in self._pools])
+        self._drawn = [0] * len(pools)
+        self._owed = np.zeros(len(pools))
+        self.set_shares([pool.share for pool in pools])
 
     @property
     def shares(self) -> list[float]:
@@ -86,13 +80,11 @@ class Mixer:
     @property
     def drawn(self) -> list[int]:
         """Patches drawn so far, by pool."""
-        return self._drawn.tolist()
+        return list(self._drawn)
 
     def set_shares(self, shares: Sequence[float]) -> None:
         """Change the shares of the batches to come."""
         values = np.asarray(shares, dtype=np.float64)
-        if len(values) != len(self._pools) or not len(values):
-            raise ParameterError(f"shares={shares}: expected one for each of {len(self._pools)}")
         if not ((values >= 0) & (values <= 1)).all() or abs(values.sum() - 1) > 1e-9:
             raise ParameterError(
                 f"shares={list(shares)}: expected numbers from 0 to 1 that sum to 1"
@@ -107,37 +99,65 @@ class Mixer:
 
     def next(self) -> np.ndarray:
         """The next batch: int64 (batch_size, 2), source and patch."""
-        rows = np.empty((self._batch_size, 2), dtype=np.int64)
-        for slot in range(self._batch_size):
-            self._owed += self._shares
-            # A pool without a share must not be paid what it was owed before its share fell to 0.
-            behind = np.where(self._shares > 0, self._owed, -np.inf)
-            number = int(np.argmax(behind))
-            self._owed[number] -= 1
-            rows[slot] = self._draw(number)
-        return rows
+        slots = np.array([self._choose() for _ in range(self._batch_size)])
+        batch = np.empty((self._batch_size, 2), dtype=np.int64)
+        for number, pool in enumerate(self._pools):
+            mine = slots == number
+            if count := int(mine.sum()):
+                places = (self._drawn[number], count, len(pool.rows))
+                batch[mine] = pool.rows[shuffled(*places, self._seed, 1, number)]
+                self._drawn[number] += count
+        return batch
 
-    def _draw(self, number: int) -> np.ndarray:
-        rows = self._pools[number].rows
-        turn, place = divmod(int(self._drawn[number]), len(rows))
-        if self._order.get(number, (-1, None))[0] != turn:
-            rng = np.random.default_rng([self._seed, 1, number, turn])
-            self._order[number] = (turn, rng.permutation(len(rows)))
-        self._drawn[number] += 1
-        return rows[self._order[number][1][place]]
+    def _choose(self) -> int:
+        """The pool that gets the next slot."""
+        self._owed += self._shares
+        # A pool without a share must not be paid what it was owed before its share fell to 0.
+        number = int(np.argmax(np.where(self._shares > 0, self._owed, -np.inf)))
+        self._owed[number] -= 1
+        return number
 
-    def state(self) -> dict[str, list]:
-        """Plain values from which :meth:`restore` goes on."""
+    def state_dict(self) -> dict[str, list]:
+        """Plain values from which :meth:`load_state_dict` goes on."""
         return {"drawn": self.drawn, "owed": self._owed.tolist(), "shares": self.shares}
 
-    def restore(self, state: dict[str, list]) -> None:
-        """Go on where the mixer that gave this state was.
-
-        Raises:
-            KeyError, ValueError: not a state of a mixer with as many pools.
-        """
-        drawn, owed = np.array(state["drawn"], np.int64), np.array(state["owed"], np.float64)
-        if len(drawn) != len(self._pools) or len(owed) != len(self._pools):
-            raise ValueError(f"state of {len(drawn)} pools for a mixer of {len(self._pools)}")
+    def load_state_dict(self, state: dict[str, list]) -> None:
+        """Go on where the mixer that gave this state was."""
+        self._drawn, self._owed = list(state["drawn"]), np.array(state["owed"])
         self.set_shares(state["shares"])
-        self._drawn, self._owed = drawn, owed
+
+
+@dataclass(frozen=True)
+class AdaptiveShare:
+    """Replay as much as the source is being forgotten (arXiv 2511.04803 leaves this open).
+
+    The rule, ours: with drop = max(0, score before fine-tuning - score now) on validation images
+    of the source,
+
+        share = low + (high - low) * min(1, drop / tolerance)
+
+    It is proportional control without memory: nothing lost, ``low`` of each batch is replayed; a
+    drop of ``tolerance`` or more, ``high``. What is replayed settles where the drop it allows is
+    the drop that asks for it. Until the first check the share is ``high``: most is forgotten in
+    the first steps.
+
+    Attributes:
+        low, high: bounds of the share of each batch, 0 <= low <= high < 1.
+        tolerance: drop at which the share is ``high``, in units of the score, above 0.
+    """
+
+    low: float = 0.02
+    high: float = 0.5
+    tolerance: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low <= self.high < 1 or not self.tolerance > 0:
+            raise ParameterError(
+                f"low={self.low}, high={self.high}, tolerance={self.tolerance}: expected "
+                "0 <= low <= high < 1 and a tolerance above 0"
+            )
+
+    def share(self, start: float, now: float) -> float:
+        """Share of each batch until the next check, from the scores before and now."""
+        drop = max(0.0, start - now)
+        return self.low + (self.high - self.low) * min(1.0, drop / self.tolerance)
