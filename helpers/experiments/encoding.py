@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from helpers import fingerprints
 from helpers.experiments.prepared import Prepared
 from helpers.experiments.selection import NAMES as METHOD_NAMES
 from helpers.experiments.settings import precision_name
-from helpers.experiments.trials import TrialStore, run_trials
+from helpers.experiments.trials import run_trials, store_for
 from helpers.features.descriptor import describe_all
 from helpers.features.embed import EmbedSettings, embed
 from helpers.features.encoders import (
@@ -28,7 +27,6 @@ from helpers.features.knn import chance_level, knn_accuracy
 from helpers.models.device import resolve_device
 from helpers.models.initialisations import classifying_lite0
 from helpers.models.mae import MaeArchitecture
-from helpers.paths import runs_dir
 from helpers.pretraining.mae import MaePlan, pretrain_mae
 from helpers.quantization import DETERMINISTIC, select
 
@@ -84,8 +82,7 @@ def pretrain(p: Any, prepared: Prepared) -> tuple[dict, Path]:
         precision=precision_name(p),
     )
     trial = MaeTrial(architecture, plan, p.seed, resolve_device(p.device).type, p.mae_threads)
-    code = fingerprints.of_code(["helpers.pretraining.mae"])
-    store = TrialStore(runs_dir() / "trials" / "mae", code, prepared.content)
+    store = store_for("mae", "helpers.pretraining.mae", prepared.content)
     (result,) = run_trials([trial], partial(run_mae_trial, prepared=prepared), store)
     return result, store.path(trial)
 

@@ -13,7 +13,7 @@ chapter asks for it.
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,7 +27,7 @@ from helpers.data.patches import random_patches
 from helpers.experiments.objects import found_without_training, pack, unpack
 from helpers.experiments.settings import filled, precision_name, worker_count
 from helpers.experiments.tasks import Pictures, Task, TaskSettings, joined, prepare_task
-from helpers.experiments.trials import TrialStore, run_trials
+from helpers.experiments.trials import TrialStore, run_trials, store_for
 from helpers.files import read_torch, write_json, write_torch
 from helpers.metrics.detection import Areas, Instances, average_precision
 from helpers.models.cascade import (
@@ -43,7 +43,6 @@ from helpers.models.cascade_heads import HeadSpec
 from helpers.models.device import resolve_device
 from helpers.models.encoders import EncoderSpec, SavedEncoder, load_encoder, save_encoder
 from helpers.models.initialisations import RANDOM, load_initialisation
-from helpers.paths import runs_dir
 from helpers.pretraining.amt2 import detector_path, load_detector, pretrain_amt2
 from helpers.pretraining.moco import MocoPlan, encoder_path, pretrain_moco
 from helpers.training.detection import DetectionPlan, DetectorTraining, train_detector
@@ -160,18 +159,11 @@ class Data:
             seen += [task.content for task in self.sources if task.name in one.sources]
             seen += [self.cells[name].content for name in one.cells]
             one = one.before
-        folder = runs_dir() / "trials" / "few-shot"
-        return TrialStore(folder, _code(), fingerprints.of_json(seen))
+        return store_for("few-shot", __name__, fingerprints.of_json(seen))
 
     def folder(self, stage: Stage) -> Path:
         """The folder of a stage."""
         return self.store(stage).path(stage)
-
-
-@cache
-def _code() -> str:
-    """Once per process: every trial asks, and reading all that a module imports takes seconds."""
-    return fingerprints.of_code([__name__])
 
 
 @dataclass(frozen=True)
@@ -209,10 +201,9 @@ def prepare(p: Any, more: Iterable[str] = ()) -> Data:
         p: parameters of a chapter (:class:`helpers.book.parameters.DetectorParameters`).
         more: further data sets of cells.
     """
-    folder = runs_dir() / "data"
     cells = {
         name: prepare_task(
-            filled(TaskSettings, p, dataset=name, kind="objects", scale=p.cell_scale), folder
+            filled(TaskSettings, p, dataset=name, kind="objects", scale=p.cell_scale)
         )
         for name in dict.fromkeys((p.cells, *more))
     }
@@ -222,7 +213,7 @@ def prepare(p: Any, more: Iterable[str] = ()) -> Data:
         scale = 1.0 if name.startswith("synthetic-") else p.source_scale
         which = TaskSettings(name, "objects", p.n_source, p.source_size, 0.2, p.seed + _SOURCE_SEED)
         more = {"max_test_images": p.max_source_test, "scale": scale}
-        sources.append(prepare_task(replace(which, **more), folder))
+        sources.append(prepare_task(replace(which, **more)))
     return Data(cells, sources)
 
 

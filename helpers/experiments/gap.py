@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from helpers.data.patches import random_patches
 from helpers.errors import DataError
 from helpers.experiments.few_shot import ENCODER, Arm, Models
-from helpers.experiments.representations import DEEPEST, Patches, encoder_features
+from helpers.experiments.representations import DEEPEST, Patches, encoder_features, sample_patches
 from helpers.experiments.tasks import Task
 from helpers.features.domain_gap import domain_classifier, median_bandwidth, mmd
 from helpers.features.projection import project, trustworthiness
@@ -58,23 +57,16 @@ def measure_gap(p: Any, models: Models, arm: Arm) -> tuple[pd.DataFrame, pd.Data
 
 
 def gap_patches(cells: Task, sources: Sequence[Task], n: int, side: int, seed: int) -> Patches:
-    """``n`` patches of test images of either domain, equally many of each image up to one.
-
-    Where a domain has more images than that, the first ``n`` give one each.
-    """
+    """``n`` patches of test images of either domain: :func:`sample_patches`."""
     rng = np.random.default_rng(seed)
-    images, datasets, names, groups = [], [], [], []
-    for domain, tasks in ((CELLS, [cells]), (SOURCE, sources)):
-        parts = [(task, task.part("test")) for task in tasks]
-        pictures = [image for _, part in parts for image in part.images]
-        ids = [f"{task.name}/{one}" for task, part in parts for one in part.ids]
-        own = [f"{task.name}/{one}" for task, part in parts for one in part.groups]
-        images.append(random_patches(pictures, n, side, rng))
-        places = [place % len(pictures) for place in range(n)]
-        datasets += [domain] * n
-        names += [ids[place] for place in places]
-        groups += [own[place] for place in places]
-    return Patches(np.concatenate(images), datasets, names, groups)
+    every = ({task.name: task for task in tasks} for tasks in ([cells], sources))
+    one, two = (sample_patches(tasks, n, side, rng) for tasks in every)
+    return Patches(
+        np.concatenate([one.images, two.images]),
+        [CELLS] * n + [SOURCE] * n,
+        one.sources + two.sources,
+        one.groups + two.groups,
+    )
 
 
 def stages(models: Models, arm: Arm) -> dict[str, SavedEncoder]:

@@ -134,11 +134,11 @@ def image_row(sample: Sample, masks: np.ndarray, foreground: np.ndarray) -> Row:
     }
 
 
-def prepare_data(settings: DataSettings, cache: Path, workers: int = 1) -> Prepared:
+def prepare_data(settings: DataSettings, cache: Path | None = None, workers: int = 1) -> Prepared:
     """Prepare the data, or find that done already.
 
     Args:
-        cache: folder under which prepared data are kept, named after all that went into them.
+        cache: as for :func:`helpers.experiments.tasks.prepare_task`.
         workers: processes to read images and compute flow targets.
 
     Raises:

@@ -69,24 +69,22 @@ def sample_patches(
     than a patch are continued by reflection.
 
     Args:
-        n: patches of all images together, at least one per image.
+        n: patches of all images together; where there are more images, the first give one each.
         side: in pixels.
 
     Raises:
         DataError: no task.
-        ParameterError: fewer patches than images.
     """
     parts = {name: task.part("test") for name, task in tasks.items()}
     if not parts:
         raise DataError("no data set to take patches of: expected at least one of glands")
     n_images = sum(len(part) for part in parts.values())
-    if n < n_images:
-        raise ParameterError(f"n_patches={n}: expected at least one for each of {n_images} images")
     counts = iter(map(len, np.array_split(np.arange(n), n_images)))
     cut, datasets, sources, groups = [], [], [], []
     for name, part in parts.items():
         for image, own, group in zip(part.images, part.ids, part.groups, strict=True):
-            count = next(counts)
+            if not (count := next(counts)):
+                continue
             cut.append(random_patches([image], count, side, rng))
             datasets += [name] * count
             sources += [f"{name}: {own}"] * count

@@ -18,8 +18,7 @@ from helpers import fingerprints
 from helpers.experiments.prepared import Prepared, Row
 from helpers.experiments.settings import prepare, recipe, worker_count
 from helpers.experiments.subset import EXAMPLES_FILE, SubsetTrial, run_subset_trial
-from helpers.experiments.trials import TrialStore, run_trials
-from helpers.paths import runs_dir
+from helpers.experiments.trials import TrialStore, run_trials, store_for
 from helpers.quantization import (
     DETERMINISTIC,
     coverage,
@@ -180,8 +179,7 @@ def trial_of(p: Any, arm: Arm, chosen: np.ndarray, n_all: int) -> SubsetTrial:
 
 def trial_store(prepared: Prepared) -> TrialStore:
     """Where models trained on chosen patches are kept, whatever chose them."""
-    code = fingerprints.of_code(["helpers.experiments.subset"])
-    return TrialStore(runs_dir() / "trials" / "subset", code, prepared.content)
+    return store_for("subset", run_subset_trial.__module__, prepared.content)
 
 
 def _run_trial(

@@ -11,7 +11,6 @@ from helpers.data.patches import PatchGrid
 from helpers.experiments.prepared import DataSettings, Prepared, prepare_data
 from helpers.experiments.subset import Recipe
 from helpers.models.device import resolve_device, resolve_precision
-from helpers.paths import runs_dir
 from helpers.training.flows import TrainingPlan
 
 
@@ -55,4 +54,4 @@ def prepare(p: Any, turn: int | None = None) -> Prepared:
     """
     grid = PatchGrid(p.patch_size, p.patch_stride, p.edge, p.min_instances)
     settings = filled(DataSettings, p, grid=grid, turn=turn)
-    return prepare_data(settings, runs_dir() / "data", worker_count(p))
+    return prepare_data(settings, workers=worker_count(p))

@@ -27,7 +27,7 @@ from helpers.data.patches import random_patches
 from helpers.errors import DataError
 from helpers.experiments.settings import filled, precision_name, worker_count
 from helpers.experiments.tasks import Pictures, Task, TaskSettings, prepare_task, share_of
-from helpers.experiments.trials import TrialStore, run_trials
+from helpers.experiments.trials import TrialStore, run_trials, store_for
 from helpers.files import read_torch, write_torch
 from helpers.metrics.baselines import baseline_masks
 from helpers.metrics.semantic import image_confusions
@@ -36,7 +36,6 @@ from helpers.models.encoders import EncoderSpec, SavedEncoder, load_encoder
 from helpers.models.initialisations import RANDOM, initialisation_content, load_initialisation
 from helpers.models.semantic import Segmenter, build_segmenter
 from helpers.models.sliding import predict_sliding_classes
-from helpers.paths import runs_dir
 from helpers.pretraining.barlow_twins import (
     BarlowTwinsPlan,
     encoder_path,
@@ -158,10 +157,7 @@ def open_tasks(p: Any, more: Sequence[str] = ()) -> dict[str, Task]:
     scales = dict.fromkeys([*p.glands, *more], p.gland_scale)
     scales |= dict.fromkeys(p.nuclei, p.nucleus_scale)
     return {
-        name: prepare_task(
-            filled(TaskSettings, p, dataset=name, kind="foreground", scale=scale),
-            runs_dir() / "data",
-        )
+        name: prepare_task(filled(TaskSettings, p, dataset=name, kind="foreground", scale=scale))
         for name, scale in scales.items()
     }
 
@@ -274,12 +270,6 @@ def open_start(start: Start, seed: int, folder_of: FolderOf) -> SavedEncoder:
 # --------------------------------------------------------------------------- where trials lie
 
 
-@cache
-def _code(module: str) -> str:
-    """Once per process: every trial asks, and reading all that a module imports takes seconds."""
-    return fingerprints.of_code([module])
-
-
 def store(p: Any, tasks: Tasks, trial: Trial) -> TrialStore:
     """Where a trial lies: it depends on the data sets that it, or its start, has seen."""
     used = list(trial.datasets) if isinstance(trial, SelfSupervision) else []
@@ -288,7 +278,7 @@ def store(p: Any, tasks: Tasks, trial: Trial) -> TrialStore:
         used = [trial.arm.dataset, *trial.arm.tested, *(made_by.datasets if made_by else ())]
     content = fingerprints.of_json({name: tasks[name].content for name in used})
     kind = "twins" if isinstance(trial, SelfSupervision) else "fitted"
-    return TrialStore(runs_dir() / "trials" / kind, _code(__name__), content)
+    return store_for(kind, __name__, content)
 
 
 def folders(p: Any, tasks: Tasks) -> FolderOf:

@@ -16,12 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from helpers import fingerprints
 from helpers.errors import ParameterError
 from helpers.experiments.pretrained import Pretraining, Source, run_pretraining, source_content
 from helpers.experiments.settings import filled, precision_name, worker_count
 from helpers.experiments.tasks import PARTS, Pictures, Task, TaskSettings, prepare_task
-from helpers.experiments.trials import TrialStore, run_trials
+from helpers.experiments.trials import TrialStore, run_trials, store_for
 from helpers.metrics.baselines import BASELINES, otsu_components
 from helpers.metrics.semantic import image_confusions, semantic_scores
 from helpers.models.device import resolve_device
@@ -197,7 +196,7 @@ def run(p: Any, arms: Sequence[tuple[int, int]]) -> Found:
         arms: seed, and epoch whose checkpoint is scored and transferred (0: random initialisation;
             one behind the last: the published weights).
     """
-    found = Found({name: prepare_task(task_settings(p, name), _data()) for name in p.tasks})
+    found = Found({name: prepare_task(task_settings(p, name)) for name in p.tasks})
     for seed in dict(arms):
         full, epochs = pretraining(p, seed), [epoch for other, epoch in arms if other == seed]
         stops = {name: stopped(p, name, seed) for name in found.tasks}
@@ -270,26 +269,16 @@ def _content(name: str) -> str:
     return source_content(name)
 
 
-@cache
-def _code(module: str) -> str:
-    return fingerprints.of_code([module])
-
-
-def _data() -> Path:
-    return runs_dir() / "data"
-
-
 def decoded_folder() -> Path:
     """Where decoded source images lie."""
-    return _data() / "classified"
+    return runs_dir() / "data" / "classified"
 
 
 def _store(trial: Trial, tasks: dict[str, Task]) -> TrialStore:
-    folder = runs_dir() / "trials"
     if isinstance(trial, Pretraining):
         # Shared with other chapters.
-        return TrialStore(folder / "pretrained", _code(run_pretraining.__module__), "")
-    return TrialStore(folder / "stopping", _code(__name__), tasks[trial.task].content)
+        return store_for("pretrained", run_pretraining.__module__, "")
+    return store_for("stopping", __name__, tasks[trial.task].content)
 
 
 def _run_all(p: Any, tasks: dict[str, Task], trials: dict) -> dict:

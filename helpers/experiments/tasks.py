@@ -23,6 +23,7 @@ from helpers.files import replacing, write_json
 from helpers.leftovers import remove_leftovers
 from helpers.locks import once
 from helpers.metrics.detection import Instances
+from helpers.paths import runs_dir
 
 PARTS = ("train", "validation", "test")
 SUMMARY, BYTE = "task.json", 255
@@ -147,8 +148,11 @@ class Task:
         return Pictures(images, labels, *told)
 
 
-def prepare_task(settings: TaskSettings, cache: Path) -> Task:
+def prepare_task(settings: TaskSettings, cache: Path | None = None) -> Task:
     """Prepare a task, or find that done already.
+
+    Args:
+        cache: folder under which prepared data are kept; default: ``data`` of ``runs_dir()``.
 
     Raises:
         DataError: the data set is unknown or unavailable, its labels are of another kind, its
@@ -162,7 +166,7 @@ def prepare_task(settings: TaskSettings, cache: Path) -> Task:
 
 
 def made_once(
-    what: tuple[str, Any, str], data: Any, cache: Path, build: Callable[[Path], dict]
+    what: tuple[str, Any, str], data: Any, cache: Path | None, build: Callable[[Path], dict]
 ) -> tuple[Path, dict]:
     """Make something of a data set, or find that it was made already.
 
@@ -181,7 +185,7 @@ def made_once(
         "code": fingerprints.of_code([module]),
     }
     name = settings.dataset.split(":")[0] + "-" + fingerprints.of_json(identity)[:16]
-    folder = cache / f"{kind}-{name}"
+    folder = (cache or runs_dir() / "data") / f"{kind}-{name}"
 
     def make() -> None:
         folder.mkdir(parents=True, exist_ok=True)

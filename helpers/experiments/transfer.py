@@ -17,8 +17,7 @@ from helpers.experiments.domains import Domain
 from helpers.experiments.prepared import Row
 from helpers.experiments.settings import prepare, recipe, worker_count
 from helpers.experiments.stages import Keep, Portion, Stage, in_layers, run_stage
-from helpers.experiments.trials import TrialStore, run_trials
-from helpers.paths import runs_dir
+from helpers.experiments.trials import TrialStore, run_trials, store_for
 from helpers.replay import AdaptiveShare
 from helpers.training.flows import steps_for_epochs
 
@@ -188,9 +187,8 @@ def turned(domains: Mapping[str, Domain], seed: int) -> dict[str, Domain]:
 
 def trial_store(domains: Mapping[str, Domain]) -> TrialStore:
     """Where the stages of these domains are kept, whichever chapter asks for them."""
-    code = fingerprints.of_code([run_stage.__module__])
     content = fingerprints.of_json({n: d.prepared.content for n, d in domains.items()})
-    return TrialStore(runs_dir() / "trials" / "stages", code, content)
+    return store_for("stages", run_stage.__module__, content)
 
 
 def _run_stage(stage: Stage, folder: Path, data: dict, store: TrialStore) -> dict:

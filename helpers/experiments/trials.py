@@ -3,12 +3,14 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from helpers import fingerprints
 from helpers.errors import DataError
 from helpers.files import write_json
+from helpers.paths import runs_dir
 
 RESULT = "result.json"
 
@@ -51,6 +53,23 @@ class TrialStore:
             raise DataError(
                 f"{path}: not a trial result ({error}). Delete its folder to compute it again."
             ) from error
+
+
+def store_for(kind: str, module: str, content: str) -> TrialStore:
+    """The store of a kind of trials under ``runs_dir()``.
+
+    Args:
+        kind: name of its folder.
+        module: whose code, with all that it imports, a trial runs.
+        content: fingerprint of the data.
+    """
+    return TrialStore(runs_dir() / "trials" / kind, _code_of(module), content)
+
+
+@cache
+def _code_of(module: str) -> str:
+    """Once per process: every trial asks, and reading all that a module imports takes seconds."""
+    return fingerprints.of_code([module])
 
 
 def run_trials(

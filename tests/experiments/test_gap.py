@@ -40,9 +40,9 @@ def test_patches_are_of_test_images_and_know_where_they_come_from(n):
     assert found.datasets == [CELLS] * n + [SOURCE] * n
     values = found.images[:, 0, 0, 0]
     assert (found.images == values[:, None, None, None]).all()
-    assert [source.split("/")[1] for source in found.sources] == [str(v) for v in values]
-    groups = {10: "cells/p", 11: "cells/p", 12: "cells/q", 13: "cells/r"}
-    groups |= {100: "coco/100", 200: "made/200", 201: "made/201"}
+    assert [source.split(": ")[1] for source in found.sources] == [str(v) for v in values]
+    groups = {10: "cells: p", 11: "cells: p", 12: "cells: q", 13: "cells: r"}
+    groups |= {100: "coco: 100", 200: "made: 200", 201: "made: 201"}
     assert found.groups == [groups[v] for v in values]
     for domain in (values[:n], values[n:]):
         _, counts = np.unique(domain, return_counts=True)

@@ -78,7 +78,7 @@ def run(trial, folder, tasks):
 
 
 def test_a_chapter_run_is_measured_as_its_kept_weights_say(tasks, tmp_path, monkeypatch):
-    monkeypatch.setattr(starting, "runs_dir", lambda: tmp_path)
+    monkeypatch.setenv("BOOK_RUNS_DIR", str(tmp_path))
     p = parameters()
     pretrainings = starting.pretrain(p, tasks)
     assert [trial.datasets for trial in pretrainings] == [("one",), ("other",)]
@@ -204,7 +204,7 @@ def test_tissue_is_of_the_other_kind_and_of_no_test_image(tasks):
 
 def test_tissue_from_imagenet_begins_there(tasks, tmp_path, monkeypatch):
     """At a learning rate at which nothing moves, weights and statistics are those of ImageNet."""
-    monkeypatch.setattr(starting, "runs_dir", lambda: tmp_path)
+    monkeypatch.setenv("BOOK_RUNS_DIR", str(tmp_path))
     starts = ["random", "imagenet-barlow-tissue"]
     p = parameters(starts=starts, encoder=LITE0.name, twin_rate=1e-12)
     starting.pretrain(p, tasks)
