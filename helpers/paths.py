@@ -10,6 +10,8 @@ from pathlib import Path
 from helpers.errors import DataError
 
 PROJECT = Path(__file__).resolve().parents[1]
+# Set by what runs several chapters at a time, so that they share the cores.
+CHAPTERS_AT_ONCE = "BOOK_CHAPTERS_AT_ONCE"
 
 
 def data_dir() -> Path:

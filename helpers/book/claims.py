@@ -15,8 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from helpers.book.pictures import csv_link
-from helpers.book.results import Cells, rows_where
+from helpers.book.results import Cells, csv_link, rows_where
 from helpers.metrics import student_interval
 from helpers.metrics.baselines import BASELINES
 from helpers.metrics.comparisons import sign_flip_over_runs, wilcoxon_over_images

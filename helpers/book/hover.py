@@ -19,7 +19,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from helpers.book.pictures import COLOURS, GROUPS, csv_link, picture, ramp
+from helpers.book.pictures import COLOURS, GROUPS, picture, ramp
+from helpers.book.results import csv_link
 from helpers.errors import ParameterError
 
 SCRIPT, STYLE = (Path(__file__).with_suffix(suffix) for suffix in (".js", ".css"))

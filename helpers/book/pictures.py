@@ -15,6 +15,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from helpers.book.results import csv_link
 from helpers.metrics import student_interval
 
 if TYPE_CHECKING:
@@ -138,15 +139,6 @@ def finish(
     if grid.legend is not None:
         sns.move_legend(grid, "lower center", bbox_to_anchor=(0.45, 1), ncol=columns, title=None)
     return grid
-
-
-def csv_link(table: pd.DataFrame, name: str) -> str:
-    """A link that holds the table itself, so that it works without a network and without files."""
-    numbers = base64.b64encode(table.to_csv(index=False).encode()).decode()
-    return (
-        f'<a class="book-csv" download="{html.escape(name)}" href="data:text/csv;base64,{numbers}">'
-        "Numbers as CSV</a>"
-    )
 
 
 class Shown:

@@ -10,7 +10,9 @@ columns, ``image``, ``group`` (images of a group are not independent: one patien
 view), ``modality`` where a set mixes several, and one column per metric.
 """
 
+import base64
 import gzip
+import html
 import io
 import json
 import os
@@ -316,6 +318,15 @@ def write_images(images: pd.DataFrame, path: Path) -> None:
         stream.write(text.encode())
     with replacing(path) as temporary:
         temporary.write_bytes(packed.getvalue())
+
+
+def csv_link(table: pd.DataFrame, name: str) -> str:
+    """A link that holds the table itself, so that it works without a network and without files."""
+    numbers = base64.b64encode(table.to_csv(index=False).encode()).decode()
+    return (
+        f'<a class="book-csv" download="{html.escape(name)}" href="data:text/csv;base64,{numbers}">'
+        "Numbers as CSV</a>"
+    )
 
 
 def output_folder(chapter: str) -> Path:

@@ -1,7 +1,7 @@
 """Running all chapters that are not up to date, several at a time, each in a process of its own.
 
-A good part of a chapter (imports, data, figures, starting workers) keeps one core busy; with a
-second chapter beside it the others are used too. What two chapters share is computed once
+Most of a chapter keeps one core busy; with a second chapter beside it the others are used too, and
+neither starts workers that would import all again. What two chapters share is computed once
 (:func:`helpers.experiments.trials.run_trials`). A chapter whose process dies takes no other with
 it.
 """
@@ -19,7 +19,7 @@ from tqdm import tqdm
 from helpers.book.registry import CHAPTERS
 from helpers.book.runner import Run, find_run, run_folder
 from helpers.errors import DataError
-from helpers.paths import PROJECT
+from helpers.paths import CHAPTERS_AT_ONCE, PROJECT
 
 # More would not use two cores better, and each needs a notebook and its workers in memory.
 MOST_JOBS = 2
@@ -46,9 +46,10 @@ def run_all(profile: str, jobs: int = 0) -> dict[str, Run]:
     print(f"Unchanged, reused ({profile}): {len(runs) - len(stale)} of {len(runs)} chapters")
     if not stale:
         return runs
-    with ThreadPoolExecutor(jobs or job_count(stale, profile)) as pool:
+    jobs = jobs or job_count(stale, profile)
+    with ThreadPoolExecutor(jobs) as pool:
         # After an interruption no further chapter is begun.
-        found = pool.map(_run_apart, stale, repeat(profile))
+        found = pool.map(_run_apart, stale, repeat(profile), repeat(jobs))
         bar = tqdm(found, "chapters", len(stale), unit="chapter", disable=None)
         return runs | dict(zip(stale, bar, strict=True))
 
@@ -74,7 +75,7 @@ def job_count(names: Sequence[str], profile: str) -> int:
     return max(1, min(MOST_JOBS, os.cpu_count() or 1, memory))
 
 
-def _run_apart(name: str, profile: str) -> Run:
+def _run_apart(name: str, profile: str, jobs: int) -> Run:
     folder = run_folder(name, profile, {})
     log = folder.with_suffix(".log")
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -87,6 +88,7 @@ def _run_apart(name: str, profile: str) -> Run:
             stderr=stream,
             text=True,
             cwd=PROJECT,
+            env={**os.environ, CHAPTERS_AT_ONCE: str(jobs)},
         )
     if not done.returncode:
         tqdm.write(done.stdout.splitlines()[0])

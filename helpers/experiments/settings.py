@@ -11,6 +11,7 @@ from helpers.data.patches import PatchGrid
 from helpers.experiments.prepared import DataSettings, Prepared, prepare_data
 from helpers.experiments.subset import Recipe
 from helpers.models.device import resolve_device, resolve_precision
+from helpers.paths import CHAPTERS_AT_ONCE
 from helpers.training.flows import TrainingPlan
 
 
@@ -25,12 +26,13 @@ def filled(kind: type, p: Any, /, **others: Any) -> Any:
 
 
 def worker_count(p: Any) -> int:
-    """Trials at a time: as asked, or one per core (one on a GPU)."""
+    """Trials at a time: as asked, or one per core left by other chapters (one on a GPU)."""
     if p.workers:
         return p.workers
     if resolve_device(p.device).type != "cpu":
         return 1
-    return max(1, (os.cpu_count() or 1) // p.threads)
+    others = int(os.environ.get(CHAPTERS_AT_ONCE, "1"))
+    return max(1, (os.cpu_count() or 1) // (p.threads * others))
 
 
 def precision_name(p: Any) -> str:

@@ -8,7 +8,6 @@ numbers. Some classes are close on purpose: mug and teacup differ in proportions
 from collections.abc import Callable
 
 import numpy as np
-from skimage.measure import subdivide_polygon
 
 from helpers.data.synthetic import optics
 from helpers.data.synthetic.optics import Rng, Size
@@ -87,6 +86,9 @@ def _bar(v: np.ndarray) -> np.ndarray:
 
 
 def _cut(points: np.ndarray) -> np.ndarray:
+    # It takes scipy.signal with it, a second or two in every process that draws nothing.
+    from skimage.measure import subdivide_polygon
+
     for _ in range(2):
         points = subdivide_polygon(np.vstack([points, points[:1]]))[:-1]
     return points
