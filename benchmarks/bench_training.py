@@ -36,7 +36,7 @@ from benchmarks.timing import gemm_rate, gemm_seconds
 from helpers.data.patches import PatchGrid
 from helpers.data.sample import Sample
 from helpers.experiments.domains import WATCHED_PATCHES
-from helpers.experiments.prepared import DataSettings, prepare_data
+from helpers.experiments.preparation import DataSettings, prepare_data
 from helpers.experiments.stages import WATCHED_SIDE
 from helpers.metrics import evaluate
 from helpers.models.cpnet import build_cpnet, load_weights

@@ -105,6 +105,14 @@ def write_csv(path: Path, rows: Sequence[dict], columns: Sequence[str] = ()) -> 
     write_text(path, stream.getvalue())
 
 
+def write_arrays(path: Path, arrays: dict[str, Any]) -> None:
+    """Keep arrays as npz, all or nothing."""
+    import numpy as np
+
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, **arrays)
+
+
 def write_torch(path: Path, value: Any) -> None:
     """Write tensors and plain values in torch's format."""
     import torch

@@ -8,7 +8,8 @@ from dataclasses import fields
 from typing import Any
 
 from helpers.data.patches import PatchGrid
-from helpers.experiments.prepared import DataSettings, Prepared, prepare_data
+from helpers.experiments.preparation import DataSettings, prepare_data
+from helpers.experiments.prepared import Prepared
 from helpers.experiments.subset import Recipe
 from helpers.models.device import resolve_device, resolve_precision
 from helpers.paths import CHAPTERS_AT_ONCE

@@ -19,7 +19,7 @@ from helpers.data.splits import split_by_group
 from helpers.data.synthetic.objects import NAME as GENERATED
 from helpers.errors import DataError, ParameterError
 from helpers.experiments.objects import pack, resize_objects, unpack
-from helpers.files import replacing, write_json
+from helpers.files import write_arrays, write_json
 from helpers.leftovers import remove_leftovers
 from helpers.locks import once
 from helpers.metrics.detection import Instances
@@ -197,12 +197,6 @@ def made_once(
     return folder, json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
 
 
-def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Keep arrays as npz, all or nothing."""
-    with replacing(path) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, **arrays)
-
-
 # ------------------------------------------------------------------------------------- splits
 
 
@@ -337,7 +331,7 @@ def _write_part(data: Any, items: list[Item], settings: TaskSettings, path: Path
         every.append(labels)
     for key in ("id", "group"):
         arrays[f"{key}s"] = np.array([getattr(item, key) for item in items], dtype=str)
-    save_arrays(path, arrays)
+    write_arrays(path, arrays)
     return every
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from helpers.data.patches import PatchGrid
 from helpers.experiments.domains import Domain
-from helpers.experiments.prepared import DataSettings, prepare_data
+from helpers.experiments.preparation import DataSettings, prepare_data
 
 
 def small_data(dataset: str, cache, n_images: int = 4):

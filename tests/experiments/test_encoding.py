@@ -9,7 +9,7 @@ from helpers.experiments.encoding import (
     run_mae_trial,
     tell_kinds_apart,
 )
-from helpers.experiments.prepared import DataSettings, prepare_data
+from helpers.experiments.preparation import DataSettings, prepare_data
 from helpers.features.descriptor import describe_all
 from helpers.models.mae import MaeArchitecture
 from helpers.pretraining.mae import MaePlan

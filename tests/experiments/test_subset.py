@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from helpers.data.patches import PatchGrid
-from helpers.experiments.prepared import DataSettings, prepare_data
+from helpers.experiments.preparation import DataSettings, prepare_data
 from helpers.experiments.subset import Recipe, SubsetTrial, measure, run_subset_trial
 from helpers.training.flows import TrainingPlan
 

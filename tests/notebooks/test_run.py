@@ -149,13 +149,13 @@ def test_a_run_of_some_seeds_is_recorded_under_its_profile(changes, stem, monkey
     assert json.loads(written[1].read_text()) == record
 
 
-def test_whether_models_find_their_objects_stands_in_the_record(monkeypatch, tmp_path):
+def test_whether_models_find_their_objects_stands_in_the_record(monkeypatch):
     gate = claims.Gate("CPnet", "dice", {"method": None}, {}, margin=0.02)
     monkeypatch.setattr(runner, "import_module", lambda name: Mock(GATES=[gate]))
     rows = [("Otsu", 0.6), ("every pixel", 0.3), (None, 0.61)]
     table = pd.DataFrame(rows, columns=["method", "value"])
-    results.write_table(table.assign(table="t", metric="dice", seed=0), tmp_path / RESULTS)
-    (found,) = runner.judge_models(CHAPTERS["redundancy"], tmp_path)
+    cells = results.Cells(table.assign(table="t", metric="dice", seed=0))
+    (found,) = runner.judge_models(CHAPTERS["redundancy"], cells)
     assert not found["competent"]
     assert found["why"] == "CPnet DICE .61 (Otsu .60, every pixel .30)"
 
