@@ -182,7 +182,7 @@ class SegmentationParameters(ChapterParameters):
     min_instances: int = Field(0, ge=0, description="patches with fewer are left out (0: none)")
     seeds: Distinct[Seed] = Field([0], description="one model each")
     width: int = Field(8, ge=1, description="CPnet's first level; 32 is the full network")
-    steps: int = Field(120, ge=1, description="optimisation steps on all patches")
+    steps: int = Field(100, ge=1, description="optimisation steps on all patches")
     batch_size: int = Field(8, ge=1, description="crops per step")
     crop: int = Field(64, ge=16, description="side of the training crops, a multiple of 8")
     optimiser: Literal["sgd", "adamw"] = Field(
@@ -227,8 +227,8 @@ class TransferParameters(SegmentationParameters):
     n_images: int = Field(40, ge=0, description="images of each domain, or drawn at most (0: all)")
     max_test_images: int = Field(6, ge=0, description="held-out images tested on (0: all)")
     seeds: Distinct[Seed] = Field([0], description="one model of each kind each")
-    steps: int = Field(120, ge=1, description="optimisation steps of a first stage")
-    fine_steps: int = Field(120, ge=1, description="of a stage that starts from a trained model")
+    steps: int = Field(100, ge=1, description="optimisation steps of a first stage")
+    fine_steps: int = Field(100, ge=1, description="of a stage that starts from a trained model")
     learning_rate: float = Field(0.004, gt=0, description="highest in a first stage")
     fine_learning_rate: float = Field(0.004, gt=0, description="highest in a later stage")
     looks: int = Field(2, ge=1, description="looks at all domains during a later stage")
@@ -284,7 +284,7 @@ class DetectorParameters(ChapterParameters):
     seeds: Distinct[Seed] = Field(
         [0], description="draws of the annotated images, one training each"
     )
-    steps: int = Field(120, ge=1, description="of fine-tuning, the same for every share")
+    steps: int = Field(100, ge=1, description="of fine-tuning, the same for every share")
     batch_size: int = Field(2, ge=1, description="images per step")
     crop: int = Field(96, ge=32, description="side of crops of cells in pixels")
     learning_rate: float = Field(0.002, gt=0, description="of fine-tuning")

@@ -28,7 +28,7 @@ class Parameters(SubsetParameters, EncodingParameters):
 
     dataset: str = Field("synthetic-multi", description="name in the manifest, or folder:PATH")
     seeds: Distinct[Seed] = Field([0], description="one draw and one model each")
-    steps: int = Field(120, ge=1, description="optimisation steps of every model")
+    steps: int = Field(100, ge=1, description="optimisation steps of every model")
     rates: Distinct[Share] = Field([0.05, 0.2], description="shares that models are trained on")
     methods: Distinct[Literal[*METHODS]] = Field(
         ["random", "facility_location", "dq_paper_eq", "dq_official_code"],

@@ -37,7 +37,7 @@ PUBLISHED: tuple[str, ...] = ()
 class Parameters(StartingParameters):
     """Those that the chapters share, patches, maps and shuffles."""
 
-    n_patches: int = Field(300, ge=8, description="of the test images of all data sets of glands")
+    n_patches: int = Field(150, ge=8, description="of the test images of all data sets of glands")
     neighbours: int = Field(
         UMAP_NEIGHBOURS, ge=2, description="of UMAP and of the neighbourhoods that are compared"
     )
