@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from helpers.book.claims import judge
+from helpers.book.registry import find_chapter
 from helpers.book.results import Cells
 from helpers.chapters.representations import CLAIMS, Parameters, arms
 from helpers.errors import ParameterError
@@ -74,8 +75,8 @@ def test_networks_of_every_seed_with_all_images_of_glands():
     assert {arm.dataset for arm in found} == {"x", "y"}
 
 
-def test_the_published_settings_are_the_defaults():
-    p = Parameters()
+def test_the_published_settings_are_those_of_the_paper_profile():
+    p = find_chapter("representations").parameters("paper")
     assert (p.n_patches, p.neighbours, p.min_dist, p.metric) == (300, 25, 0.1, "cosine")
     assert p.projections[0] == "umap"
 
