@@ -155,7 +155,8 @@ class Competence:
 
     def __str__(self) -> str:
         metric = self.gate.metric.upper().replace("_", " ")
-        own = f"{self.gate.name} {metric} {_short(self.score)}"
+        score = _short(self.score) if np.isfinite(self.score) else "was not measured"
+        own = f"{self.gate.name} {metric} {score}"
         against = ", ".join(f"{name} {_short(value)}" for name, value in self.others.items())
         where = "; ".join((*self.failing, *(f"few images: {one}" for one in self.rare)))
         return f"{own} ({against or 'no predictor without training was measured'}" + (
@@ -191,6 +192,9 @@ class Verdict:
         return self.outcome in ("holds", "does not hold")
 
 
+_NO_RUNS = "no runs to which the rule applies"
+
+
 def judge(claim: Claim, cells: Cells, gates: Sequence[Gate] = ()) -> Verdict:
     """Apply a claim's rule to one source.
 
@@ -205,7 +209,9 @@ def judge(claim: Claim, cells: Cells, gates: Sequence[Gate] = ()) -> Verdict:
     found = claim.quantity(cells.with_draws())
     found = found[np.isfinite(found[0])] if len(found) else found
     if not len(found):
-        return Verdict("not tested", why="no runs to which the rule applies")
+        alone = "other seeds" in claim.rule and cells.table["seed"].nunique() == 1
+        why = "the rule chooses on the other seeds, and this run has one" if alone else _NO_RUNS
+        return Verdict("not tested", why=why)
     values = found[0].to_numpy(float)
     mean = float(values.mean())
     common = {"value": mean, "satisfied": mean > claim.threshold}

@@ -65,6 +65,9 @@ def test_printed_one_seed_and_none():
     assert judge(claim(0.5), cells([0.7]), [GATE]).outcome == "undecided"
     missing = Claim("x", "y", "z", lambda c: c("score", method="nobody"))
     assert judge(missing, cells([0.7])).outcome == "not tested"
+    chosen = replace(missing, rule="Best in the other seeds.")
+    assert "this run has one" in describe(judge(chosen, cells([0.7])))
+    assert "no runs to which" in describe(judge(chosen, cells([0.7, 0.8])))
 
 
 def test_models_that_learned_nothing_prove_nothing():
