@@ -37,6 +37,8 @@ def test_the_run_leaves_notebook_results_and_record(smoke):
     outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
     assert not any(out.output_type == "error" for out in outputs)
     assert any("book-figure" in out.get("data", {}).get("text/html", "") for out in outputs)
+    # An empty text would be shown as the name of its class.
+    assert all(out.get("data", {}).get("text/markdown", "text") for out in outputs)
     table = results.read_table(smoke.folder / RESULTS)
     assert table["value"].notna().any()
     record = json.loads((smoke.folder / RECORD).read_text())
