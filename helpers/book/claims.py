@@ -153,9 +153,14 @@ class Competence:
     failing: tuple[str, ...] = ()
     rare: tuple[str, ...] = ()
 
+    @property
+    def measured(self) -> bool:
+        """Whether there were such models."""
+        return bool(np.isfinite(self.score))
+
     def __str__(self) -> str:
         metric = self.gate.metric.upper().replace("_", " ")
-        score = _short(self.score) if np.isfinite(self.score) else "was not measured"
+        score = _short(self.score) if self.measured else "was not measured"
         own = f"{self.gate.name} {metric} {score}"
         against = ", ".join(f"{name} {_short(value)}" for name, value in self.others.items())
         where = "; ".join((*self.failing, *(f"few images: {one}" for one in self.rare)))
@@ -370,7 +375,8 @@ def competence(sources: Mapping[str, Cells], gates: Sequence[Gate]) -> pd.DataFr
             row = {"source": name, "models": gate.name, "metric": gate.metric, "score": found.score}
             row |= {other: found.others.get(other, np.nan) for other in BASELINES}
             detail = "; ".join((*found.failing, *found.rare))
-            rows.append(row | {"competent": "yes" if found.passed else "no", "where not": detail})
+            passed = ("yes" if found.passed else "no") if found.measured else "not measured"
+            rows.append(row | {"competent": passed, "where not": detail})
     return pd.DataFrame(rows)
 
 

@@ -208,13 +208,13 @@ def _papermill(chapter: Chapter, parameters: dict[str, Any], work: Path) -> str:
 
 
 def judge_models(chapter: Chapter, cells: results.Cells) -> list[dict[str, Any]]:
-    """For each of the chapter's gates whether a run's models pass it, and their scores.
+    """For each gate of the chapter that a run has models for whether they pass it, and why.
 
     It stands in the record, so that the book can say it without importing what chapters need.
     """
     gates = getattr(import_module(chapter.module), "GATES", ())
     found = [gate.look(cells) for gate in gates]
-    return [{"competent": bool(one.passed), "why": str(one)} for one in found]
+    return [{"competent": bool(one.passed), "why": str(one)} for one in found if one.measured]
 
 
 def _swap(work: Path, folder: Path) -> None:

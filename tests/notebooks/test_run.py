@@ -153,7 +153,9 @@ def test_a_run_of_some_seeds_is_recorded_under_its_profile(changes, stem, monkey
 
 def test_whether_models_find_their_objects_stands_in_the_record(monkeypatch):
     gate = claims.Gate("CPnet", "dice", {"method": None}, {}, margin=0.02)
-    monkeypatch.setattr(runner, "import_module", lambda name: Mock(GATES=[gate]))
+    never_trained = claims.Gate("another", "dice", {"method": "another"}, {}, margin=0.02)
+    gates = [never_trained, gate]
+    monkeypatch.setattr(runner, "import_module", lambda name: Mock(GATES=gates))
     rows = [("Otsu", 0.6), ("every pixel", 0.3), (None, 0.61)]
     table = pd.DataFrame(rows, columns=["method", "value"])
     cells = results.Cells(table.assign(table="t", metric="dice", seed=0))
